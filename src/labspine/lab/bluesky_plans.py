@@ -1,0 +1,46 @@
+"""The one file of the lab that knows bluesky: its standard plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import bluesky.plans
+
+__all__ = ["standard_plans"]
+
+_NAMES = (
+    "count",
+    "scan",
+    "rel_scan",
+    "list_scan",
+    "rel_list_scan",
+    "log_scan",
+    "rel_log_scan",
+    "grid_scan",
+    "rel_grid_scan",
+    "list_grid_scan",
+    "rel_list_grid_scan",
+    "spiral",
+    "rel_spiral",
+    "spiral_fermat",
+    "rel_spiral_fermat",
+    "spiral_square",
+    "rel_spiral_square",
+    "adaptive_scan",
+    "rel_adaptive_scan",
+    "tune_centroid",
+)
+
+
+def standard_plans() -> dict[str, Callable[..., Iterable[object]]]:
+    """
+    Take the plans of ``bluesky.plans`` whose arguments can be sent through the bus.
+
+    Returns:
+        Plan functions by name, in the order in which they are offered.
+
+    Raises:
+        ImportError: If bluesky is not installed (``pip install labspine[bluesky]``).
+    """
+    found = {name: getattr(bluesky.plans, name, None) for name in _NAMES}
+    return {name: function for name, function in found.items() if function is not None}

@@ -1,0 +1,20 @@
+"""A simulated beamline: devices that need time, have limits and noise, and know the bluesky protocols."""
+
+from .beamline import simulated_beamline
+from .detectors import Peak, SimDetector, SimMonitor, SimSensor
+from .motors import Reading, ReadingCallback, SimMotor
+from .timing import SimStatus, Timeline, Timer
+
+__all__ = [
+    "Peak",
+    "Reading",
+    "ReadingCallback",
+    "SimDetector",
+    "SimMonitor",
+    "SimMotor",
+    "SimSensor",
+    "SimStatus",
+    "Timeline",
+    "Timer",
+    "simulated_beamline",
+]

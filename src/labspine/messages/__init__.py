@@ -1,0 +1,83 @@
+"""What is said: typed, validated, immutable messages and their wire format (seed 000)."""
+
+from .base import Message, message_class, message_classes
+from .codec import decode, encode
+from .device import (
+    DeviceConfigMessage,
+    DeviceInfoMessage,
+    DeviceMessage,
+    DeviceMonitor1DMessage,
+    DeviceStatusMessage,
+)
+from .limits import MAX_DEPTH, MAX_NODES, MAX_PAYLOAD_BYTES
+from .scan import (
+    AvailableResourceMessage,
+    BundleMessage,
+    ProgressMessage,
+    RequestResponseMessage,
+    ScanBaselineMessage,
+    ScanHistoryMessage,
+    ScanMessage,
+    ScanQueueHistoryMessage,
+    ScanQueueMessage,
+    ScanQueueModificationMessage,
+    ScanQueueStatusMessage,
+    ScanStatusMessage,
+)
+from .service import (
+    AlarmMessage,
+    BECStatus,
+    ClientInfoMessage,
+    ErrorInfo,
+    FileMessage,
+    LogMessage,
+    RawMessage,
+    ServiceInfo,
+    ServiceMetricMessage,
+    StatusMessage,
+    VariableMessage,
+)
+from .stamp import STAMP_SIZE_BYTES, read_stamp, stamp, without_stamp
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "MAX_PAYLOAD_BYTES",
+    "STAMP_SIZE_BYTES",
+    "AlarmMessage",
+    "AvailableResourceMessage",
+    "BECStatus",
+    "BundleMessage",
+    "ClientInfoMessage",
+    "DeviceConfigMessage",
+    "DeviceInfoMessage",
+    "DeviceMessage",
+    "DeviceMonitor1DMessage",
+    "DeviceStatusMessage",
+    "ErrorInfo",
+    "FileMessage",
+    "LogMessage",
+    "Message",
+    "ProgressMessage",
+    "RawMessage",
+    "RequestResponseMessage",
+    "ScanBaselineMessage",
+    "ScanHistoryMessage",
+    "ScanMessage",
+    "ScanQueueHistoryMessage",
+    "ScanQueueMessage",
+    "ScanQueueModificationMessage",
+    "ScanQueueStatusMessage",
+    "ScanStatusMessage",
+    "ServiceInfo",
+    "ServiceMetricMessage",
+    "StatusMessage",
+    "VariableMessage",
+    "decode",
+    "encode",
+    "message_class",
+    "message_classes",
+    "read_stamp",
+    "stamp",
+    "without_stamp",
+]

@@ -1,0 +1,72 @@
+"""Turn the error replies of a server into errors of this package; the only place that knows its prefixes."""
+
+from __future__ import annotations
+
+from ..errors import (
+    AuthenticationError,
+    InvalidArgument,
+    InvalidOperation,
+    LabspineError,
+    PermissionDenied,
+    ServerError,
+    shown,
+)
+from ..flows import Command
+
+__all__ = ["ErrorReply", "translated"]
+
+_KINDS: dict[str, tuple[type[LabspineError], str]] = {
+    "NOAUTH": (AuthenticationError, "the server wants a user name and password"),
+    "WRONGPASS": (AuthenticationError, "the server does not accept the user name or the password"),
+    "NOPERM": (PermissionDenied, "the access rules of the server refuse this"),
+    "WRONGTYPE": (InvalidOperation, "the key holds another kind of value than this operation works on"),
+    "OOM": (ServerError, "the server is out of memory"),
+    "MISCONF": (ServerError, "the server cannot save to disk and accepts no changes"),
+    "READONLY": (ServerError, "this server is a read-only replica"),
+    "LOADING": (ServerError, "the server is still loading its data"),
+    "BUSY": (ServerError, "the server is busy with a script"),
+    "MASTERDOWN": (ServerError, "this replica has lost its master"),
+    "NOREPLICAS": (ServerError, "the server has too few replicas to accept changes"),
+    "CLUSTERDOWN": (ServerError, "the cluster is down"),
+    "MOVED": (ServerError, "the server is a node of a Redis Cluster, which comes with a later version"),
+    "EXECABORT": (ServerError, "the transaction was given up: one of its commands was refused"),
+}
+
+
+class ErrorReply(Exception):
+    """An error reply as the parser found it; never leaves the wire."""
+
+
+def translated(reply: ErrorReply, command: Command) -> LabspineError:
+    """
+    Make the error that the caller shall see.
+
+    Args:
+        reply: What the server said.
+        command: What was asked, for the text; values and secrets are not shown.
+
+    Returns:
+        An error of `labspine.errors` with the server's own words in its text.
+    """
+    words = str(reply)
+    prefix = words.partition(" ")[0]
+    where = _named(command)
+    if prefix in _KINDS:
+        kind, meaning = _KINDS[prefix]
+        return kind(f'{where}: {meaning}; it said "{shown(words, 200)}"')
+    if "invalid password" in words or "without any password configured" in words:
+        return AuthenticationError(f'{where}: the server does not accept the login; it said "{shown(words, 200)}"')
+    if "invalid stream ID" in words.lower() or "Invalid stream ID" in words:
+        return InvalidArgument(f'{where}: the server does not accept the stream id; it said "{shown(words, 200)}"')
+    return ServerError(f'{where}: the server refused; it said "{shown(words, 200)}"')
+
+
+def _named(command: Command) -> str:
+    name = _text(command[0])
+    if name == "AUTH" or len(command) < 2:
+        return name
+    return f"{name} {shown(_text(command[1]))}"
+
+
+def _text(argument: bytes | str | int) -> str:
+    return argument.decode("utf-8", "replace") if isinstance(argument, bytes) else str(argument)
