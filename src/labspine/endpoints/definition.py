@@ -72,9 +72,10 @@ class EndpointDefinition(Generic[M]):
             InvalidArgument: If a name is missing or unknown.
             InvalidName: If a name breaks the grammar.
         """
-        made = None if names else self._made.get(("seed", args))
-        if made is not None:
-            return made
+        try:
+            return self._made["seed", args] if not names else self._made["seed", ()]
+        except (KeyError, TypeError):
+            pass
         values = self._bind(args, names)
         checked = tuple(
             check_segment(v, where=f"{self.name}: {p}") for p, v in zip(self.parameters, values, strict=True)

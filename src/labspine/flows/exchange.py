@@ -1,4 +1,4 @@
-"""What a flow asks for: commands to be sent in one write, and how they may be treated when the link breaks."""
+"""What a flow asks for: commands that travel in one write, and what may be done when the link breaks."""
 
 from __future__ import annotations
 

@@ -159,8 +159,10 @@ class Access:
             )
         except jwt.PyJWTError:
             return None
-        expires = float(claims["exp"])
-        return Session(str(claims["sub"]), expires) if self._now_utc_s() < expires else None
+        expires = claims["exp"]
+        if not isinstance(expires, int | float) or self._now_utc_s() >= expires:
+            return None
+        return Session(str(claims["sub"]), float(expires))
 
 
 def named_hosts(host: str, allowed: Iterable[str]) -> tuple[str, ...]:

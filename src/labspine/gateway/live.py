@@ -1,8 +1,9 @@
 """
 What the page shows, as a value: messages go in, the present picture comes out. Pure.
 
-The order between channels is not fixed on a bus: the points of a scan may come before it is announced and after
-it is over. So each scan has a record of its own, a few are kept, and the one with the newest status is shown.
+The order between channels is not fixed on a bus: the points of a scan may come before it is announced and
+after it is over. So each scan has a record of its own, a few are kept, and the one with the newest status is
+shown.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class LiveModel:
         self._max_columns = max_columns
         self._scans: OrderedDict[str, ScanRecord] = OrderedDict()
         self._shown: ScanRecord | None = None
+        self._broker_mono_s = 0.0
         self._progress: tuple[str | None, ProgressMessage] | None = None
         self._queue: dict[str, object] | None = None
         self._services: dict[str, tuple[str, float]] = {}
@@ -97,9 +99,11 @@ class LiveModel:
         primary = message.queue.get("primary")
         if isinstance(primary, dict):
             entries = primary.get("info")
-            count = len(entries) if isinstance(entries, list | tuple) else 0
-            running = 1 if self._shown is not None and self._shown.is_running else 0
-            self._queue = {"status": str(primary.get("status"))[:40], "waiting": max(0, count - running)}
+            entries = entries if isinstance(entries, list | tuple) else ()
+            waiting = sum(
+                1 for entry in entries if isinstance(entry, dict) and entry.get("status") == "PENDING"
+            )
+            self._queue = {"status": str(primary.get("status"))[:40], "waiting": waiting}
             self._changed()
 
     def service_status(self, message: StatusMessage, now_mono_s: float) -> None:
@@ -125,18 +129,22 @@ class LiveModel:
         self._changed()
 
     def file_event(self, message: FileMessage) -> None:
-        """Take the announcement of a file; the last one is shown."""
+        """Take the announcement of a file; the last one is shown, a master file rather than its parts."""
+        if self._file is not None and self._file["is_master"] and not message.is_master_file:
+            return
         self._file = {
+            "is_master": message.is_master_file,
             "path": message.file_path[:4096],
             "done": message.done,
             "successful": message.successful,
         }
         self._changed()
 
-    def set_broker(self, broker: Broker) -> None:
+    def set_broker(self, broker: Broker, now_mono_s: float) -> None:
         """Note whether the broker can be reached."""
         if broker != self.broker:
             self.broker = broker
+            self._broker_mono_s = now_mono_s
             self._changed()
 
     # --- the picture out
@@ -145,6 +153,15 @@ class LiveModel:
     def scan_id(self) -> str | None:
         """Name the scan that is shown; None when there was none yet."""
         return None if self._shown is None else self._shown.scan_id
+
+    @property
+    def begun_utc_s(self) -> float | None:
+        """Give the time at which the shown scan began, in seconds UTC."""
+        return None if self._shown is None else self._shown.begun_utc_s
+
+    def missing(self, most: int) -> list[int]:
+        """List at most so many points of the shown scan that must exist and are not here."""
+        return [] if self._shown is None else self._shown.missing(most)
 
     @property
     def table(self) -> ScanTable | None:
@@ -172,7 +189,7 @@ class LiveModel:
         shown = self._shown
         return Situation(
             broker=self.broker,
-            has_scan_server=self._scan_server(now_mono_s)["state"] == "present",
+            has_scan_server=self._scan_server(now_mono_s)["state"] != "absent",
             scan_id=shown.scan_id if shown else None,
             status=shown.status if shown else None,
         )
@@ -218,12 +235,15 @@ class LiveModel:
 
     def _scan_server(self, now_mono_s: float) -> dict[str, object]:
         seen = [entry for name, entry in self._services.items() if _is_scan_server(name)]
-        if not seen:
-            return {"state": "absent", "status": None, "age_s": None}
-        status, last_mono_s = max(seen, key=lambda entry: entry[1])
-        age = max(0.0, now_mono_s - last_mono_s)
-        state = "present" if age <= STALE_AFTER_S else "absent"
-        return {"state": state, "status": status, "age_s": round(age, 1)}
+        status, last_mono_s = max(seen, key=lambda entry: entry[1], default=(None, None))
+        age = None if last_mono_s is None else max(0.0, now_mono_s - last_mono_s)
+        if age is not None and age <= STALE_AFTER_S:
+            state = "present"
+        elif now_mono_s - self._broker_mono_s <= STALE_AFTER_S:
+            state = "unknown"  # who has just begun to listen cannot say that nobody speaks
+        else:
+            state = "absent"
+        return {"state": state, "status": status, "age_s": None if age is None else round(age, 1)}
 
     def _progress_view(self) -> dict[str, object] | None:
         if self._progress is None or self._shown is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from labspine.messages import ScanStatusMessage
@@ -12,6 +13,7 @@ __all__ = ["ScanRecord"]
 
 _MOST_CHANGES = 256
 _LONGEST_TEXT = 200
+_MOST_AXES = 8
 
 
 @dataclass(slots=True)
@@ -57,9 +59,29 @@ class ScanRecord:
         return self.status in ("open", "paused")
 
     @property
+    def begun_utc_s(self) -> float | None:
+        """Give the time of the first status known, in seconds UTC; the scan itself may say an earlier one."""
+        said = self._info("start_utc_s")
+        times = [*self.changes, *([float(said)] if isinstance(said, int | float) else [])]
+        return min(times, default=None)
+
+    @property
     def last_change_utc_s(self) -> float:
         """Give the time of the newest status, in seconds UTC; 0 when there is none."""
         return 0.0 if self.newest is None else self.newest.timestamp
+
+    def missing(self, most: int) -> list[int]:
+        """
+        List points that must exist and are not here.
+
+        Args:
+            most: Most numbers to give.
+
+        Returns:
+            Their numbers: holes, and what is missing at the end of a scan that is over.
+        """
+        end = self.newest.num_monitored_readouts if self.newest and not self.is_running else None
+        return self.table.missing(end or 0, most)
 
     def active_s(self, now_utc_s: float) -> float:
         """
@@ -100,24 +122,50 @@ class ScanRecord:
             "num_points": message.num_points if message else None,
             "points": self.table.end,
             "dropped": self.table.dropped,
-            "started_utc_s": min(self.changes, default=None),
+            "started_utc_s": self.begun_utc_s,
             "active_s": round(self.active_s(now_utc_s), 3),
             "data_age_s": None if age is None else round(age, 3),
             "axes": self._axes(),
+            "hints": self._hints(),
             "devices": self.table.names,
+            "units": self._units(),
             "hidden": sorted(self.table.hidden),
             "sample": self._sample(),
+            "words": _text(self._info("reason")),
         }
 
     def _axes(self) -> list[str]:
         devices = (self.newest.scan_report_devices if self.newest else None) or []
-        return [str(name)[:_LONGEST_TEXT] for name in devices[:8]]
+        return [str(name)[:_LONGEST_TEXT] for name in devices[:_MOST_AXES]]
+
+    def _hints(self) -> list[str]:
+        # By bluesky's convention: what a device wants to see plotted, as {"fields": {device: [signal, ...]}}.
+        fields = _mapping(self._info("hints")).get("fields")
+        signals = [
+            signal for names in _mapping(fields).values() if isinstance(names, list) for signal in names
+        ]
+        return [signal for signal in signals if signal in self.table.names]
+
+    def _units(self) -> dict[str, str]:
+        keys = _mapping(self._info("data_keys"))
+        units = {}
+        for column, device in self.table.names.items():
+            unit = _mapping(_mapping(keys.get(device)).get(column)).get("units")
+            if isinstance(unit, str) and unit:
+                units[column] = unit[:20]
+        return units
+
+    def _info(self, name: str) -> object:
+        return None if self.newest is None else self.newest.info.get(name)
 
     def _sample(self) -> str | None:
         metadata = (self.newest.user_metadata if self.newest else None) or {}
-        sample = metadata.get("sample", metadata.get("sample_name"))
-        return _text(sample) if isinstance(sample, str) else None
+        return _text(metadata.get("sample", metadata.get("sample_name")))
 
 
-def _text(value: str | None) -> str | None:
-    return None if value is None else value[:_LONGEST_TEXT]
+def _text(value: object) -> str | None:
+    return value[:_LONGEST_TEXT] if isinstance(value, str) and value else None
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}

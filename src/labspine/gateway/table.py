@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -54,6 +55,7 @@ class ScanTable:
         self._devices: dict[str, str] = {}
         self._seen: set[int] = set()
         self._floor = -1
+        self._highest = -1
         self.hidden: set[str] = set()
         self.dropped = 0
 
@@ -87,6 +89,7 @@ class ScanTable:
         if point_id in self._seen or not self._floor < point_id <= _LARGEST_ID:
             return False
         self._seen.add(point_id)
+        self._highest = max(self._highest, point_id)
         newest = _NAN
         row = len(self._point_ids)
         for device, signal, reading in _readings(data):
@@ -124,6 +127,23 @@ class ScanTable:
             times_utc_s=_finite(self._times[part]),
             columns={name: _finite(column[part]) for name, column in self._columns.items()},
         )
+
+    def missing(self, end: int, most: int) -> list[int]:
+        """
+        List the point numbers below the highest one, or below ``end``, that are not here.
+
+        Args:
+            end: Number of points that there are, if that is known; 0 if not.
+            most: Most numbers to give.
+
+        Returns:
+            The numbers, rising. What was here and is no longer kept is not missing.
+        """
+        end = max(end, self._highest + 1)
+        first = self._floor + 1
+        if end - first <= len(self._seen):
+            return []
+        return list(islice((number for number in range(first, end) if number not in self._seen), most))
 
     def in_order(self) -> tuple[list[int], dict[str, list[float | None]]]:
         """

@@ -18,7 +18,7 @@ Signals = dict[str, dict[str, object]]
 """``{signal: {...}}``: a reading or a description, as the bluesky protocols have it."""
 
 ReadoutPriority = Literal["monitored", "baseline", "on_request"]
-"""When a device is read: at each point if the plan names it, once at the start of a run, or never by itself."""
+"""When a device is read: at each point if the plan names it, once at the start of a run, or when asked."""
 
 _ASYNC_READ_LIMIT_S = 10.0
 
@@ -80,9 +80,11 @@ class DeviceRegistry:
         own = getattr(device, "name", None)
         label = name if name is not None else own
         if not isinstance(label, str) or not label.isidentifier():
-            raise InvalidName(f"device name {shown(label)} is not allowed; use letters, digits and _, as in samx")
+            raise InvalidName(f"device name {shown(label)} is not allowed; use letters, digits and _")
         if own != label:
-            raise InvalidName(f'device "{shown(own)}" cannot be registered as "{label}": readings carry its own name')
+            raise InvalidName(
+                f'device "{shown(own)}" cannot be registered as "{label}": its readings carry "{shown(own)}"'
+            )
         if label in self._entries:
             raise InvalidName(f'there is a device "{label}" already; remove it first')
         if readout_priority not in get_args(ReadoutPriority):
@@ -121,7 +123,7 @@ class DeviceRegistry:
             return self._entries[name]
         except (KeyError, TypeError):
             near = did_you_mean(str(name), self._entries)
-            listed = near or (f"; devices are {', '.join(self._entries)}" if self._entries else "; there are none")
+            listed = near or f"; devices are {', '.join(self._entries) or 'not registered yet'}"
             raise RequestedDevice(f'no device "{shown(name)}"{listed}') from None
 
     def __getitem__(self, name: str) -> object:

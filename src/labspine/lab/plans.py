@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from labspine.engine import Msg
 from labspine.errors import InvalidArgument, InvalidName, PermissionDenied, PlanError, did_you_mean, shown
@@ -82,7 +82,7 @@ class PlanRegistry:
         """
         if not callable(function):
             raise InvalidArgument(f"a plan must be a function that returns messages, not {shown(function)}")
-        label = name or getattr(function, "__name__", "")
+        label = str(name or getattr(function, "__name__", ""))
         if not label.isidentifier():
             raise InvalidName(f"plan name {shown(label)} is not allowed; use letters, digits and _")
         if label in self._entries:
@@ -172,11 +172,12 @@ def annotation_text(parameter: inspect.Parameter) -> str:
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     for noise in ("collections.abc.", "bluesky.protocols.", "typing."):
         text = text.replace(noise, "")
-    return cast("str", text)
+    return text
 
 
 def _parameter_text(parameter: inspect.Parameter) -> str:
-    star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
+    star = stars.get(parameter.kind.name, "")
     default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
     return f"{star}{parameter.name}{default}"
 

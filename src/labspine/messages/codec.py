@@ -169,6 +169,8 @@ def decode(payload: bytes, expected: type[Message] | None = None) -> Any:
 
 def _read_head(payload: bytes) -> tuple[type[Message] | None, int]:
     """Find the class and the offset of its fields when the map is in bec_lib's own order."""
+    if len(payload) < _HEAD_AT + 8:
+        return None, 0
     tag = payload[_HEAD_AT]
     if tag & 0xE0 == 0xA0:
         start, size = _HEAD_AT + 1, tag & 0x1F

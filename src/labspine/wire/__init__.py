@@ -1,0 +1,28 @@
+"""The only sockets: lean RESP connections, blocking and asyncio, and the embedded server."""
+
+from .address import Address, parse_address
+from .asyncio import AsyncConnection, open_connection
+from .asyncio_wire import AsyncioWire
+from .protocol import AsyncWire, ConnectionLost, Wire, WireOptions
+from .resp import NOTHING_YET, pack
+from .sync import SyncConnection
+from .sync_wire import SyncWire
+from .translate import ErrorReply, translated
+
+__all__ = [
+    "NOTHING_YET",
+    "Address",
+    "AsyncConnection",
+    "AsyncWire",
+    "AsyncioWire",
+    "ConnectionLost",
+    "ErrorReply",
+    "SyncConnection",
+    "SyncWire",
+    "Wire",
+    "WireOptions",
+    "open_connection",
+    "pack",
+    "parse_address",
+    "translated",
+]

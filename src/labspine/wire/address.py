@@ -69,7 +69,9 @@ def parse_address(bootstrap: object) -> Address:
     if isinstance(bootstrap, Address):
         return bootstrap
     if not isinstance(bootstrap, str):
-        raise ConfigError(f"the address of the broker is {type(bootstrap).__name__}, expected text: {_ALLOWED}")
+        raise ConfigError(
+            f"the address of the broker is {type(bootstrap).__name__}, expected text: {_ALLOWED}"
+        )
     text = bootstrap.strip()
     scheme = text.partition(":")[0].lower()
     if scheme in _LATER:
@@ -119,7 +121,9 @@ def _parse_unix(text: str) -> Address:
     if not path.startswith("/"):
         raise ConfigError(f'the address "{_masked(text)}" needs an absolute path: unix:///path/to/socket')
     if len(path.encode()) > 107:
-        raise ConfigError(f'the socket path "{shown(path)}" is longer than the 107 bytes that a system allows')
+        raise ConfigError(
+            f'the socket path "{shown(path)}" is longer than the 107 bytes that a system allows'
+        )
     return Address(
         path=path,
         username=unquote(parts.username) if parts.username else None,
@@ -134,7 +138,9 @@ def _query(parts: SplitResult, name: str) -> str:
 
 def _port(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise ConfigError(f'the port in "{_masked(whole)}" must be a number from 1 to 65535: expected {_ALLOWED}')
+        raise ConfigError(
+            f'the port in "{_masked(whole)}" must be a number from 1 to 65535: expected {_ALLOWED}'
+        )
     return int(text)
 
 

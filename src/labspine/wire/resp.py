@@ -15,7 +15,15 @@ from ..errors import LabspineError
 from ..flows import Command, Exchange
 from .translate import ErrorReply, translated
 
-__all__ = ["GATHER_ABOVE_BYTES", "NOTHING_YET", "new_reader", "pack", "packed_size_bytes", "replies_due", "settle"]
+__all__ = [
+    "GATHER_ABOVE_BYTES",
+    "NOTHING_YET",
+    "new_reader",
+    "pack",
+    "packed_size_bytes",
+    "replies_due",
+    "settle",
+]
 
 GATHER_ABOVE_BYTES = 16 * 1024
 NOTHING_YET = False
@@ -62,10 +70,9 @@ def _pack_one(command: Command) -> bytes | list[bytes]:
     flat: list[Any] = []
     size = 0
     for argument in command:
-        kind = type(argument)
-        if kind is str:
-            raw = argument.encode()  # type: ignore[union-attr]  # the exact type was just compared
-        elif kind is bytes:
+        if isinstance(argument, str):
+            raw = argument.encode()
+        elif isinstance(argument, bytes):
             raw = argument
         else:
             raw = b"%d" % argument

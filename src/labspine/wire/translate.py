@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from ..errors import (
     AuthenticationError,
+    DeliveryUnknown,
     InvalidArgument,
     InvalidOperation,
     LabspineError,
+    NotConnected,
     PermissionDenied,
     ServerError,
     shown,
 )
 from ..flows import Command
 
-__all__ = ["ErrorReply", "translated"]
+__all__ = ["ErrorReply", "lost_after_sending", "lost_before_sending", "translated"]
 
 _KINDS: dict[str, tuple[type[LabspineError], str]] = {
     "NOAUTH": (AuthenticationError, "the server wants a user name and password"),
@@ -55,10 +57,26 @@ def translated(reply: ErrorReply, command: Command) -> LabspineError:
         kind, meaning = _KINDS[prefix]
         return kind(f'{where}: {meaning}; it said "{shown(words, 200)}"')
     if "invalid password" in words or "without any password configured" in words:
-        return AuthenticationError(f'{where}: the server does not accept the login; it said "{shown(words, 200)}"')
+        return AuthenticationError(
+            f'{where}: the server does not accept the login; it said "{shown(words, 200)}"'
+        )
     if "invalid stream ID" in words.lower() or "Invalid stream ID" in words:
-        return InvalidArgument(f'{where}: the server does not accept the stream id; it said "{shown(words, 200)}"')
+        return InvalidArgument(
+            f'{where}: the server does not accept the stream id; it said "{shown(words, 200)}"'
+        )
     return ServerError(f'{where}: the server refused; it said "{shown(words, 200)}"')
+
+
+def lost_before_sending(where: object, reason: object) -> NotConnected:
+    """Make the error for a link that was not there."""
+    return NotConnected(f"no connection to {where}: {reason}; nothing was done. Is the broker running?")
+
+
+def lost_after_sending(where: object, reason: object) -> DeliveryUnknown:
+    """Make the error for a link that broke while the answer was due."""
+    return DeliveryUnknown(
+        f"the connection to {where} broke after the command was sent ({reason}): done or not done is unknown"
+    )
 
 
 def _named(command: Command) -> str:

@@ -311,7 +311,9 @@ class SimSensor:
 
     def describe(self) -> dict[str, dict[str, object]]:
         """Return the data key of ``read`` as the event model wants it."""
-        return {self.name: {"source": f"SIM:{self.name}", "dtype": "number", "shape": [], "units": self.units}}
+        return {
+            self.name: {"source": f"SIM:{self.name}", "dtype": "number", "shape": [], "units": self.units}
+        }
 
     def read_configuration(self) -> Reading:
         """Return nothing: there is nothing to configure."""

@@ -101,8 +101,10 @@ class SimMotor:
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise DeviceError(f"{self.name}: {shown(value)} is not a position; give a finite number")
         low, high = self.limits
-        if not low <= value <= high:
-            raise DeviceError(f"{self.name}: {value:g} is outside limits [{low:g}, {high:g}] {self.units}")
+        if not low <= float(value) <= high:
+            raise DeviceError(
+                f"{self.name}: {float(value):g} is outside limits [{low:g}, {high:g}] {self.units}"
+            )
 
     def set(self, value: float) -> SimStatus:
         """
@@ -187,7 +189,13 @@ class SimMotor:
 
     def describe(self) -> dict[str, dict[str, object]]:
         """Return the data keys of ``read`` as the event model wants them."""
-        key = {"source": f"SIM:{self.name}", "dtype": "number", "shape": [], "units": self.units, "precision": 4}
+        key = {
+            "source": f"SIM:{self.name}",
+            "dtype": "number",
+            "shape": [],
+            "units": self.units,
+            "precision": 4,
+        }
         limits = {"control": {"low": self.limits[0], "high": self.limits[1]}}
         return {
             self.name: {**key, "limits": limits},
@@ -200,7 +208,12 @@ class SimMotor:
 
     def describe_configuration(self) -> dict[str, dict[str, object]]:
         """Return the data keys of ``read_configuration``."""
-        key = {"source": f"SIM:{self.name}.velocity", "dtype": "number", "shape": [], "units": f"{self.units}/s"}
+        key: dict[str, object] = {
+            "source": f"SIM:{self.name}.velocity",
+            "dtype": "number",
+            "shape": [],
+            "units": f"{self.units}/s",
+        }
         return {f"{self.name}_velocity": key}
 
     def configure(self, values: Mapping[str, object]) -> tuple[Reading, Reading]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from labspine.clock import mono_s
 from labspine.errors import DeadlinePassed, InvalidArgument
 
-__all__ = ["SimStatus", "Timer", "Timeline"]
+__all__ = ["SimStatus", "Timeline", "Timer"]
 
 _IDLE_S = 0.25
 """The thread of a timeline ends after this many seconds without work, so nothing is left behind."""
@@ -104,15 +104,18 @@ class SimStatus:
 class Timer:
     """A planned action; ``cancel()`` makes sure that it is not started any more."""
 
-    __slots__ = ("action", "cancelled")
+    __slots__ = ("_changed", "action", "cancelled")
 
-    def __init__(self, action: Callable[[], None]) -> None:
+    def __init__(self, action: Callable[[], None], changed: threading.Condition) -> None:
         self.action = action
         self.cancelled = False
+        self._changed = changed
 
     def cancel(self) -> None:
         """Forget the action."""
-        self.cancelled = True
+        with self._changed:
+            self.cancelled = True
+            self._changed.notify()
 
 
 class Timeline:
@@ -154,7 +157,7 @@ class Timeline:
         Returns:
             The handle with which the action can be cancelled.
         """
-        timer = Timer(action)
+        timer = Timer(action, self._changed)
         due_mono_s = mono_s() + max(0.0, delay_s) / self.speed
         with self._changed:
             heapq.heappush(self._planned, (due_mono_s, next(self._order), timer))
@@ -178,6 +181,8 @@ class Timeline:
         with self._changed:
             while True:
                 now = mono_s()
+                while self._planned and self._planned[0][2].cancelled:
+                    heapq.heappop(self._planned)
                 if self._planned and self._planned[0][0] <= now:
                     return heapq.heappop(self._planned)[2]
                 if not self._planned and now >= idle_until_mono_s:

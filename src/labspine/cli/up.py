@@ -1,0 +1,218 @@
+"""``labspine up``: a whole laboratory in one process, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from ..errors import ConfigError, LabspineError, shown
+from .context import JsonOption, UrlOption, say, say_json, warn
+
+if TYPE_CHECKING:
+    from ..lab import DeviceRegistry
+
+__all__ = ["RunningLab", "StopRequest", "running_lab"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where files go.")]
+SpeedOption = Annotated[
+    float, typer.Option(min=0.1, max=1000.0, help="How much faster than real the simulation is.")
+]
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port of the page; the next free one if taken.")
+]
+DATA_DIR = Path("labspine-data")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb to the command."""
+    app.command("up")(up)
+
+
+def up(
+    lab: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODULE:FUNCTION]", help="A function that returns your DeviceRegistry."),
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="The simulated beamline; nothing is real.")] = False,
+    data: DataOption = DATA_DIR,
+    speed: SpeedOption = 1.0,
+    port: PortOption = 8600,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the web page.")] = True,
+    name: Annotated[
+        str, typer.Option(help="Name of the embedded broker; commands look for 'default'.")
+    ] = "default",
+    url: UrlOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start broker, devices, scan server, file writer and page; Ctrl-C stops everything."""
+    registry = _registry(lab, demo=demo, speed=speed)
+    with (
+        StopRequest() as stop,
+        running_lab(registry, url=url, name=name, data=data, port=port if page else None) as running,
+    ):
+        if as_json:
+            say_json(running.facts())
+        else:
+            say(running.banner(is_demo=demo))
+            say(" ready — try:  labspine run scan det x -5 5 101      Ctrl-C stops everything")
+        stop.wait()
+        if not as_json:
+            warn(" stopping …")
+
+
+def _registry(lab: str | None, *, demo: bool, speed: float) -> Callable[[], DeviceRegistry]:
+    if lab is not None:
+        return _load(lab)
+    if not demo:
+        raise ConfigError("which lab? give --demo for the simulated beamline, or MODULE:FUNCTION of your own")
+
+    def simulated() -> DeviceRegistry:
+        from ..lab.simulation import simulated_beamline
+
+        return simulated_beamline(speed=speed)
+
+    return simulated
+
+
+def _load(target: str) -> Callable[[], DeviceRegistry]:
+    module, colon, function = target.partition(":")
+    if not colon:
+        raise ConfigError(f"{shown(target)}: expected MODULE:FUNCTION, as in mylab.devices:registry")
+    try:
+        return cast("Callable[[], DeviceRegistry]", getattr(import_module(module), function))
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{shown(target)} cannot be loaded: {error}") from error
+
+
+class StopRequest:
+    """Ctrl-C, SIGTERM and SIGHUP as one event; the second signal does not interrupt the clean-up."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> StopRequest:
+        for number in _SIGNALS:
+            self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)  # type: ignore[arg-type]
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self._event.set()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether somebody asked to stop."""
+        return self._event.is_set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until somebody asks to stop; return whether that happened in time."""
+        return self._event.wait(timeout_s)
+
+
+@dataclass
+class RunningLab:
+    """A lab that runs in this process."""
+
+    url: str
+    broker: str
+    devices: int
+    plans: int
+    data: Path
+    page: str | None
+    started_s: float
+
+    def facts(self) -> dict[str, object]:
+        """Give what a program needs to know."""
+        facts = {**vars(self), "data": str(self.data), "pid": os.getpid()}
+        return {**facts, "started_s": round(self.started_s, 3)}
+
+    def banner(self, *, is_demo: bool) -> str:
+        """Give what a person wants to see."""
+        from .._version import __version__
+
+        what = "demo lab (simulated, nothing is real)" if is_demo else "lab"
+        lines = [
+            f" labspine {__version__} — {what}",
+            f"  ✔ broker   {self.broker}   {self.url}",
+            f"  ✔ lab      {self.devices} devices, {self.plans} plans",
+            f"  ✔ files    {self.data}   (NeXus/HDF5 and CSV)",
+        ]
+        if self.page:
+            lines.append(f"  ✔ page     {self.page}   (only this machine)")
+        lines.append(f"  started in {self.started_s:.1f} s")
+        return "\n".join(lines)
+
+
+@contextmanager
+def running_lab(
+    make_registry: Callable[[], DeviceRegistry], *, url: str | None, name: str, data: Path, port: int | None
+) -> Iterator[RunningLab]:
+    """
+    Start broker, lab and page in this process; stop them in the opposite order.
+
+    Args:
+        make_registry: Returns the devices.
+        url: A broker that runs already; None starts the embedded one.
+        name: Name of the embedded broker.
+        data: Directory for files.
+        port: Port of the page; None for no page.
+
+    Raises:
+        ConfigError: If the broker cannot start, or a lab runs on this broker already.
+    """
+    begun_s = time.monotonic()
+    with ExitStack() as stack:
+        broker = "redis"
+        if url is None:
+            from ..wire import embedded
+
+            server = stack.enter_context(embedded.start(name))
+            url, broker = server.url, f"embedded Valkey {server.version}"
+            if not server.is_owner:
+                broker += " (started by another process)"
+        registry = make_registry()
+        data = data.resolve()
+        host = _start_host(stack, url, registry=registry, data=data)
+        page = _start_page(stack, url, port=port) if port is not None else None
+        yield RunningLab(url, broker, len(registry), len(host.plans), data, page, time.monotonic() - begun_s)
+
+
+def _start_host(stack: ExitStack, url: str, *, registry: DeviceRegistry, data: Path):  # type: ignore[no-untyped-def]
+    from ..lab.host import LabHost
+
+    host = LabHost(url, registry, data_dir=data)
+    stack.callback(host.stop)
+    host.start()
+    return host
+
+
+def _start_page(stack: ExitStack, url: str, *, port: int) -> str | None:
+    try:
+        from ..gateway import Gateway
+    except ImportError as error:
+        warn(f" no page: {error}; pip install 'labspine[gateway]'")
+        return None
+    gateway = Gateway(url, port=port)
+    try:
+        gateway.start()
+    except LabspineError as error:
+        warn(f" no page: {error}")
+        return None
+    stack.callback(gateway.stop)
+    return gateway.url

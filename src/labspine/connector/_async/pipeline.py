@@ -1,0 +1,65 @@
+"""Send many calls in one write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from ...flows import Recording
+from ...wire import AsyncioWire
+from ..batch import Batch
+from ..options import ConnectorOptions
+
+__all__ = ["AsyncPipeline"]
+
+
+class AsyncPipeline(Batch):
+    """
+    Collect calls with the names of the connector's methods; `execute` sends them in one write.
+
+    As a context manager it executes at the end of the block, unless the block raised or did it itself.
+
+    Args:
+        wire: Where to send.
+        options: Of the connector.
+        recording: Gives how events are recorded.
+    """
+
+    def __init__(
+        self, wire: AsyncioWire, options: ConnectorOptions, recording: Callable[[], Recording | None]
+    ) -> None:
+        super().__init__(options, recording)
+        self._wire = wire
+
+    async def execute(self, *, return_errors: bool = False) -> list[Any]:
+        """
+        Send what was collected.
+
+        Calls are not undone when another fails.
+
+        Args:
+            return_errors: Put errors into the list instead of raising the first.
+
+        Returns:
+            One result a call, in order, as the connector's method would return it.
+
+        Raises:
+            InvalidArgument: If it was executed before.
+            LabspineError: The first error; its notes say what was done.
+        """
+        self._begin()
+        numbers, asks = self._round()
+        while numbers:
+            self._answer(numbers, await self._wire.exchange_many(asks))
+            numbers, asks = self._round()
+        return self._concluded(return_errors)
+
+    async def __aenter__(self) -> AsyncPipeline:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and len(self) and not self._is_done:
+            await self.execute()

@@ -1,0 +1,88 @@
+"""Run callbacks off the reader: one task for each subscription that has something to do."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from ...flows import Numbering
+from ...ids import new_sender
+from ..subscriptions import Subscription
+
+__all__ = ["MAY_BE_COROUTINE", "AsyncWorkers", "Senders", "call", "new_lock", "pause"]
+
+MAY_BE_COROUTINE = True
+
+
+class AsyncWorkers:
+    """Own the tasks that run callbacks."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+
+    def wake(self, subscription: Subscription) -> None:
+        """Give a subscription a worker; it leaves by itself when there is nothing more to do."""
+        self.submit(subscription.run)
+
+    def submit(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a job in a task of its own."""
+        if self._is_closed:
+            return
+        task = asyncio.get_running_loop().create_task(job())
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def close(self) -> None:
+        """Cancel all tasks and wait until they have ended; the caller's own is left alone."""
+        self._is_closed = True
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        if others:
+            await asyncio.wait(others, timeout=5.0)
+
+
+class Senders:
+    """Give the numbers of this connector's events; the tasks of one loop share one sender."""
+
+    def __init__(self) -> None:
+        self._numbering = Numbering(new_sender)
+
+    def current(self) -> Numbering:
+        """Return the numbers of the caller."""
+        return self._numbering
+
+
+async def call(callback: Callable[..., Any], message: object, kwargs: dict[str, Any]) -> None:
+    """
+    Call a callback, and await what it returns if that can be awaited.
+
+    Raises:
+        Exception: Whatever it raises; ``SystemExit`` and ``KeyboardInterrupt`` come out as `RuntimeError`, so
+            that they do not end the loop.
+    """
+    try:
+        outcome = callback(message, **kwargs)
+        if inspect.isawaitable(outcome):
+            await outcome
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as stop:
+        raise RuntimeError(f"the callback raised {type(stop).__name__}") from stop
+
+
+async def pause(pause_s: float) -> None:
+    """Let some time pass."""
+    await asyncio.sleep(pause_s)
+
+
+def new_lock() -> AbstractContextManager[Any]:
+    """Make what guards a subscription: nothing, on one loop."""
+    return nullcontext()

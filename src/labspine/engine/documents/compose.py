@@ -1,0 +1,155 @@
+"""
+Compose documents of event-model by hand.
+
+Start, descriptor and stop are checked against the schemas (about 160 µs each); events are checked against
+their descriptor only (1 µs), which is what a schema cannot do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from os import urandom
+from typing import Any
+
+from ...errors import shown
+from ..errors import InvalidDocument
+
+__all__ = ["Document", "check", "descriptor", "fast_uid", "start", "stop"]
+
+Document = dict[str, Any]
+"""A document of event-model."""
+
+RESERVED_IN_START = ("uid", "time")
+
+
+def fast_uid() -> str:
+    """
+    Make a version 4 UUID in a quarter of the time of :mod:`uuid`.
+
+    Returns:
+        36 characters from the system's random source; safe after a fork.
+
+    Source:
+        RFC 4122, section 4.4.
+    """
+    h = urandom(16).hex()
+    return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+
+
+def check(name: str, doc: Document) -> None:
+    """
+    Check a document against the schema of event-model.
+
+    Args:
+        name: Name of the document type, for example ``start``.
+        doc: The document.
+
+    Raises:
+        InvalidDocument: If it does not follow the schema; the text names the field.
+    """
+    # Imported here because event_model costs 140 ms, which a plan without runs need not pay.
+    import event_model
+
+    try:
+        event_model.schema_validators[event_model.DocumentNames[name]].validate(doc)
+    except Exception as error:
+        path = ".".join(str(part) for part in getattr(error, "absolute_path", ()))
+        words = getattr(error, "message", str(error))
+        raise InvalidDocument(
+            f"the {name} document is not valid at {path or 'top'}: {shown(words, 200)}"
+        ) from error
+
+
+def start(metadata: Mapping[Any, Any]) -> Document:
+    """
+    Compose a start document.
+
+    Args:
+        metadata: Everything that describes the run; keys are text without dots and slashes.
+
+    Returns:
+        The checked document.
+
+    Raises:
+        InvalidDocument: If a key is reserved or not allowed, or a value does not follow the schema.
+    """
+    for key in metadata:
+        if not isinstance(key, str):
+            raise InvalidDocument(f"metadata key {shown(key)} is {type(key).__name__}; keys must be text")
+        if key in RESERVED_IN_START:
+            raise InvalidDocument(f'metadata key "{key}" is reserved; choose another name')
+        if "." in key or "/" in key:
+            raise InvalidDocument(f'metadata key "{shown(key)}" has a dot or slash; use "_" instead')
+    doc: Document = {"uid": fast_uid(), "time": time.time(), **metadata}
+    check("start", doc)
+    return doc
+
+
+def descriptor(
+    run_uid: str,
+    name: str,
+    *,
+    data_keys: Document,
+    configuration: Document,
+    object_keys: Document,
+    hints: Document,
+) -> Document:
+    """
+    Compose a descriptor, which tells what the events of one stream contain.
+
+    Args:
+        run_uid: Identifier of the start document.
+        name: Name of the stream.
+        data_keys: Description by key.
+        configuration: Configuration by object name.
+        object_keys: Keys by object name.
+        hints: Hints by object name.
+
+    Returns:
+        The checked document.
+
+    Raises:
+        InvalidDocument: If a device described itself wrongly.
+    """
+    doc = {
+        "configuration": configuration,
+        "data_keys": data_keys,
+        "name": name,
+        "object_keys": object_keys,
+        "run_start": run_uid,
+        "time": time.time(),
+        "uid": fast_uid(),
+        "object_classes": {},
+        "hints": hints,
+    }
+    check("descriptor", doc)
+    return doc
+
+
+def stop(run_uid: str, *, exit_status: str, reason: str, num_events: Mapping[str, int]) -> Document:
+    """
+    Compose a stop document.
+
+    Args:
+        run_uid: Identifier of the start document.
+        exit_status: ``success``, ``abort`` or ``fail``.
+        reason: Why it ended, empty for a success.
+        num_events: Number of events by stream.
+
+    Returns:
+        The checked document.
+
+    Raises:
+        InvalidDocument: If exit_status is another word or reason is not text.
+    """
+    doc = {
+        "uid": fast_uid(),
+        "time": time.time(),
+        "run_start": run_uid,
+        "exit_status": exit_status,
+        "reason": reason,
+        "num_events": dict(num_events),
+    }
+    check("stop", doc)
+    return doc

@@ -1,0 +1,286 @@
+"""The blocking door: ``RunEngine`` with bluesky's public names, on a loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import threading
+import weakref
+from collections.abc import Callable, MutableMapping
+from contextlib import ExitStack
+from typing import Any
+
+from ..base import EngineBase, default_scan_id_source
+from ..bluesky_link import announce_loop, qt_aware_wait
+from ..cleanup import conduct
+from ..errors import EngineBusy, RunEngineInterrupted, kind
+from ..session import RunEngineResult, Session
+from .sigint import SigintHandler
+
+__all__ = ["RunEngine"]
+
+logger = logging.getLogger("labspine.engine")
+
+START_S = 10.0
+PANIC_S = 1.0
+
+PAUSE_MSG = """
+The plan is interrupted. Choose how to go on:
+
+RE.resume()    go on from the last checkpoint
+RE.abort()     clean up and end the plan; the run is marked as aborted
+RE.stop()      clean up and end the plan; the run is marked as a success
+RE.halt()      end the plan without its own clean-up
+"""
+
+
+class _EnginePanic(BaseException):
+    """Injected into the loop thread when a plan does not let go of it."""
+
+
+class RunEngine(EngineBase):
+    """
+    Perform plans; each call blocks until the plan is over or paused.
+
+    Args:
+        md: Metadata that goes into every start document; any mutable mapping. ``scan_id`` is kept there.
+        loop: An event loop; it is started in a thread unless it runs already.
+        preprocessors: Functions that take a plan and return a plan, applied in order.
+        context_managers: Classes, called with the engine and entered around each blocking call; by default
+            the handler for Ctrl-C.
+        md_validator: Raises to refuse the metadata of a run.
+        md_normalizer: Returns the metadata to use; gets a deep copy.
+        scan_id_source: Plain or coroutine function of the metadata that gives the next ``scan_id``.
+        during_task: Object with ``block(event)`` that waits for a ``threading.Event``.
+        call_returns_result: Give a :class:`RunEngineResult` instead of a tuple of run uids.
+    """
+
+    def __init__(  # noqa: PLR0913 - bluesky's signature
+        self,
+        md: MutableMapping[str, Any] | None = None,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        preprocessors: list[Callable[[Any], Any]] | None = None,
+        context_managers: list[Any] | None = None,
+        md_validator: Callable[[dict[str, Any]], object] | None = None,
+        md_normalizer: Callable[[dict[str, Any]], Any] | None = None,
+        scan_id_source: Callable[[Any], Any] = default_scan_id_source,
+        during_task: Any = None,
+        call_returns_result: bool = False,
+    ) -> None:
+        super().__init__(
+            md,
+            preprocessors=preprocessors,
+            md_validator=md_validator,
+            md_normalizer=md_normalizer,
+            scan_id_source=scan_id_source,
+        )
+        self._loop = asyncio.new_event_loop() if loop is None else loop
+        self._th = _running_thread(self._loop)
+        announce_loop(self._loop)
+        self.context_managers: list[Any] = [SigintHandler] if context_managers is None else context_managers
+        self.pause_msg = PAUSE_MSG
+        self._during_task = during_task
+        self._call_returns_result = call_returns_result
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that performs the plans."""
+        return self._loop
+
+    @property
+    def call_returns_result(self) -> bool:
+        """Whether calls give a :class:`RunEngineResult`."""
+        return self._call_returns_result
+
+    def __call__(self, plan: object, subs: Any = None, /, **metadata: Any) -> Any:
+        """
+        Perform a plan and wait for its end.
+
+        Args:
+            plan: A plan.
+            subs: Subscribers for this call only: a callable, a list, or a dict by document name.
+            metadata: Goes into the start documents of this call.
+
+        Returns:
+            Tuple of run uids, or a :class:`RunEngineResult` with ``call_returns_result``.
+
+        Raises:
+            RunEngineInterrupted: If the plan was paused, stopped, aborted or halted.
+            PlanError: If plan is no plan, or the engine is busy.
+            Exception: What the plan raised.
+        """
+        self._not_on_loop("RE(plan)")
+        session = self._begin(plan, subs, metadata, self._loop)
+
+        def start() -> None:
+            asyncio.run_coroutine_threadsafe(_conduct(session), self._loop)
+
+        try:
+            self._wait(session, start)
+        except BaseException:
+            if not hasattr(session, "task"):
+                self._forget(session)  # it never began: a context manager refused
+            raise
+        return self._answer(session)
+
+    def resume(self) -> Any:
+        """
+        Go on from the last checkpoint and wait for the end.
+
+        Returns:
+            As the call itself.
+
+        Raises:
+            TransitionError: If the plan is not paused.
+            RunEngineInterrupted: If it was interrupted again.
+            Exception: What the plan raised.
+        """
+        self._not_on_loop("resume()")
+        session = self._request_resume()
+        self._wait(session)
+        return self._answer(session)
+
+    def stop(self) -> Any:
+        """
+        End the plan early, as a success. Waits for the end if it was paused.
+
+        Returns:
+            As the call itself; for a running plan, what there is so far.
+
+        Raises:
+            TransitionError: If there is no plan, or a stronger request is under way.
+            Exception: What the plan raised while it cleaned up.
+        """
+        return self._end("stopping")
+
+    def abort(self, reason: str = "") -> Any:
+        """
+        End the plan early, as aborted. Waits for the end if it was paused.
+
+        Args:
+            reason: Goes into the stop document.
+
+        Returns:
+            As the call itself; for a running plan, what there is so far.
+
+        Raises:
+            TransitionError: If there is no plan, or it is being halted.
+            Exception: What the plan raised while it cleaned up.
+        """
+        return self._end("aborting", reason)
+
+    def halt(self) -> Any:
+        """
+        End the plan at once, without its own clean-up. Waits for the end if it was paused.
+
+        Returns:
+            As the call itself; for a running plan, what there is so far.
+
+        Raises:
+            TransitionError: If there is no plan.
+        """
+        return self._end("halting")
+
+    def reset(self) -> None:
+        """End a plan, if there is one, and forget all subscriptions."""
+        if self._session is not None:
+            session = self._session
+            self.halt()
+            session.rest.wait(START_S)
+        self.emitter.unsubscribe_all()
+
+    def _end(self, state: str, reason: str = "") -> Any:
+        was_paused = self._state.is_paused
+        session = self._request_ending(state, reason)
+        if was_paused and threading.get_ident() != self._th.ident:
+            self._wait(session)
+            if session.failure is not None:
+                raise session.failure
+        return self._result(session)
+
+    def _not_on_loop(self, what: str) -> None:
+        if threading.get_ident() == self._th.ident:
+            raise EngineBusy(
+                f"{what} waits and was called on the engine's own thread, from a callback, device or plan; "
+                "use 'yield from' in plans, and another thread or AsyncRunEngine otherwise"
+            )
+
+    def _wait(self, session: Session, start: Callable[[], None] | None = None) -> None:
+        with ExitStack() as stack:
+            for manager in self.context_managers:
+                stack.enter_context(manager(self))
+            if start is not None:
+                start()
+            try:
+                self._block(session)
+            except KeyboardInterrupt:
+                self._get_out(session)
+            except Exception:
+                self._request_ending("halting")
+                raise
+
+    def _block(self, session: Session) -> None:
+        waiter = self._during_task if self._during_task is not None else qt_aware_wait()
+        if waiter is not None:
+            waiter.block(session.rest)
+        # A loop thread that has died must not leave us waiting for ever.
+        while not session.rest.wait(1.0):
+            if not self._th.is_alive():
+                self.change_state("panicked")
+                raise EngineBusy("the thread of this engine has died; make a new engine")
+
+    def _get_out(self, session: Session) -> None:
+        session.is_interrupted = True
+        if session.is_over:
+            return
+        self._request_ending("halting")
+        if session.rest.wait(PANIC_S):
+            return
+        # The plan keeps the thread busy; an exception can reach it between two of its instructions.
+        ident = ctypes.c_ulong(self._th.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_EnginePanic))
+        if not session.rest.wait(PANIC_S):
+            self.change_state("panicked")
+
+    def _answer(self, session: Session) -> Any:
+        if session.failure is not None and not isinstance(session.failure, _EnginePanic):
+            raise session.failure
+        if session.is_interrupted or not session.is_over:
+            raise kind(RunEngineInterrupted)(self.pause_msg) from None
+        return self._result(session)
+
+    def _result(self, session: Session) -> Any:
+        uids = tuple(session.uids)
+        if not self._call_returns_result:
+            return uids
+        if session.outcome is not None:
+            return session.outcome
+        status = "success" if session.ending == "stopping" else "abort"
+        return RunEngineResult(uids, self.NO_PLAN_RETURN, status, True, session.reason, session.failure)
+
+
+async def _conduct(session: Session) -> None:
+    await conduct(session)
+
+
+_threads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, threading.Thread] = weakref.WeakKeyDictionary()
+
+
+def _running_thread(loop: asyncio.AbstractEventLoop) -> threading.Thread:
+    known = _threads.get(loop)
+    if known is not None and known.is_alive():
+        return known
+    if loop.is_running():
+        raise EngineBusy(
+            "this loop runs already, in a thread that this engine does not own: a blocking engine would stop it; "
+            "use AsyncRunEngine there"
+        )
+    started = threading.Event()
+    thread = threading.Thread(target=loop.run_forever, name="labspine-engine", daemon=True)
+    loop.call_soon(started.set)
+    thread.start()
+    started.wait(START_S)
+    _threads[loop] = thread
+    return thread

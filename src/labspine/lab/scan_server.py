@@ -1,0 +1,380 @@
+"""The scan server: accepts requests, keeps them in order, runs them on the engine, tells everybody."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Literal
+
+from labspine.clock import mono_s, utc_s
+from labspine.connector import MessageObject, RedisConnector
+from labspine.endpoints import MessageEndpoints
+from labspine.errors import ConfigError, InvalidOperation, LabspineError, RequestRefused
+from labspine.messages import (
+    AlarmMessage,
+    AvailableResourceMessage,
+    BECStatus,
+    ClientInfoMessage,
+    ErrorInfo,
+    ScanQueueModificationMessage,
+    ScanStatusMessage,
+)
+
+from .announcer import Announcer, Order, plain
+from .desk import RequestDesk
+from .devices import DeviceRegistry
+from .numbers import ScanNumbers
+from .plans import PlanRegistry
+from .queue import QueueEntry, ScanQueue
+from .requests import ReadyScan, prepare
+from .runner import Outcome, PlanRunner
+from .sender import Outgoing, Sender
+from .service import HEARTBEAT_EXPIRY_S, Heartbeat
+
+__all__ = ["ScanServer"]
+
+_log = logging.getLogger("labspine.lab")
+
+_TURN_S = 1.0
+
+
+class ScanServer:
+    """
+    Serve the queue of one lab; there is one scan server a broker.
+
+    Args:
+        connector: The door to the broker.
+        registry: The devices.
+        plans: The plans that may be requested.
+        name: Name of the service.
+        metadata: Goes into the start document of each run, for instance the beamline's name.
+    """
+
+    def __init__(
+        self,
+        connector: RedisConnector,
+        registry: DeviceRegistry,
+        plans: PlanRegistry,
+        *,
+        name: str = "scan_server",
+        metadata: dict[str, object] | None = None,
+    ) -> None:
+        self.name = name
+        self._connector = connector
+        self._registry = registry
+        self._plans = plans
+        self._sender = Sender(connector, name=f"{name}-sender")
+        self._queue = ScanQueue(connector, self._sender)
+        self._numbers = ScanNumbers()
+        self._announcer = Announcer(self._sender, registry, bundled=connector.profile == "bec4")
+        self._runner = PlanRunner(
+            self._announcer,
+            registry,
+            next_scan_number=self._numbers.next,
+            on_state=self._on_state,
+            metadata=metadata,
+        )
+        self._heartbeat = Heartbeat(connector, name, self._state)
+        self._lock = threading.RLock()
+        self._entry: QueueEntry | None = None
+        self._desk = RequestDesk(self._sender, self._queue, registry, plans, service=name)
+        self._stopping = threading.Event()
+        self._worker = threading.Thread(target=self._work, name=name, daemon=True)
+
+    # -- beginning and end ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """
+        Take over the queue and begin to serve.
+
+        Raises:
+            ConfigError: If another scan server serves this broker.
+            NotConnected: If the broker cannot be reached.
+        """
+        self._refuse_second_server()
+        self._numbers.load(self._connector)
+        interrupted = self._queue.restore()
+        self._heartbeat.start()
+        for entry in interrupted:
+            self._report_interrupted(entry)
+        self.announce_plans()
+        self._queue.tell()
+        self._register()
+        self._worker.start()
+
+    def stop(self, timeout_s: float = 2.0) -> bool:
+        """
+        End: a running scan is aborted, waiting requests stay for the next scan server.
+
+        Args:
+            timeout_s: Longest wait in seconds.
+
+        Returns:
+            True if everything has ended and was told in time.
+        """
+        deadline = mono_s() + timeout_s
+        if self._stopping.is_set():
+            return True
+        self._stopping.set()
+        self._unregister()
+        self._queue.close()
+        self._end_running()
+        if self._worker.ident:
+            self._worker.join(max(0.1, deadline - mono_s()))
+        all_sent = self._sender.stop(max(0.2, deadline - mono_s()))
+        self._heartbeat.stop()
+        self._runner.close()
+        return all_sent and not self._worker.is_alive()
+
+    def _end_running(self) -> None:
+        try:
+            self._runner.end("abort", reason="the scan server was stopped")
+        except InvalidOperation:
+            return  # nothing runs
+
+    def _refuse_second_server(self) -> None:
+        """Wait for the sign of life of a dead predecessor to expire; a living one keeps renewing it."""
+        endpoint = MessageEndpoints.service_status(self.name)
+        deadline = mono_s() + HEARTBEAT_EXPIRY_S + 1.0
+        first = self._connector.get(endpoint)
+        pause = threading.Event()
+        while first is not None:
+            pause.wait(0.1)
+            now = self._connector.get(endpoint)
+            if now is None:
+                return
+            if now.info.get("timestamp") != first.info.get("timestamp") or mono_s() > deadline:
+                where = f"{now.info.get('hostname')}, process {now.info.get('pid')}"
+                raise ConfigError(
+                    f'scan server "{self.name}" serves this broker already ({where}); stop it first'
+                )
+
+    def _requests(self) -> dict[str, object]:
+        """Where requests come from: one channel, or one for each user in a BEC."""
+        if self._connector.profile == "bec4":
+            return {"patterns": MessageEndpoints.pattern("scan_queue_request")}
+        return {"topics": MessageEndpoints.scan_queue_request()}
+
+    def _register(self) -> None:
+        self._connector.register(cb=self._desk.on_request, **self._requests())
+        self._connector.register(MessageEndpoints.scan_queue_modification_request(), cb=self._on_modification)
+
+    def _unregister(self) -> None:
+        try:
+            self._connector.unregister(cb=self._desk.on_request, **self._requests())
+            changes = MessageEndpoints.scan_queue_modification_request()
+            self._connector.unregister(changes, cb=self._on_modification)
+        except LabspineError as error:
+            _log.debug("%s: still registered: %s", self.name, error)
+
+    def announce_plans(self) -> None:
+        """Publish the plans that may be requested; call it again after a change of the registry."""
+        message = AvailableResourceMessage(resource=self._plans.describe())
+        self._sender.put(Outgoing("set_and_publish", MessageEndpoints.available_scans(), message))
+
+    def _report_interrupted(self, entry: QueueEntry) -> None:
+        """Tell that a request was cut off by the death of the former scan server; it is not run again."""
+        words = "the scan server died while this scan was running"
+        status = self._connector.get(MessageEndpoints.scan_status())
+        if status is not None and status.metadata.get("RID") == entry.rid:
+            entry.scan_ids, entry.scan_numbers = [status.scan_id], [status.scan_number]
+            if status.status in ("open", "paused"):
+                self._announce_lost(status, words)
+        entry.error = words
+        self._queue.finish(entry, "STOPPED", reason="restart")
+        text = f"{entry.message.scan_type}: {words}; submit it again if it is still wanted"
+        self._alarm("ScanInterrupted", text, severity=1)
+
+    def _announce_lost(self, status: ScanStatusMessage, words: str) -> None:
+        scan_id = status.scan_id or ""
+        kept = self._connector.keys(MessageEndpoints.pattern("public_scan_segment", scan_id=scan_id))
+        fields = {
+            **status.content,
+            "metadata": status.metadata,
+            "status": "aborted",
+            "reason": "alarm",
+            "num_monitored_readouts": len(kept),
+            "info": {**status.info, "reason": words},
+            "timestamp": utc_s(),
+        }
+        lost = ScanStatusMessage(**fields)
+        self._sender.put(
+            Outgoing("set", MessageEndpoints.public_scan_info(scan_id), lost, expire_s=1800.0),
+            Outgoing("set_and_publish", MessageEndpoints.scan_status(), lost),
+        )
+
+    # -- changes of the queue ----------------------------------------------------------------------------
+
+    def _on_modification(self, message: MessageObject, **_: object) -> None:
+        change = message.value
+        if not isinstance(change, ScanQueueModificationMessage):
+            return
+        try:
+            self._modify(change)
+        except LabspineError as error:
+            _log.info("%s: %s", change.action, error)
+            note = ClientInfoMessage(
+                message=f"{change.action}: {error}", source="scan_server", severity=1, RID=change.request_id
+            )
+            self._tell_people(note)
+            return
+        self._sender.put(Outgoing("send", MessageEndpoints.scan_queue_modification(), change))
+
+    def _modify(self, change: ScanQueueModificationMessage) -> None:
+        if self._take_out(change):
+            return
+        self._check_meant(change)
+        match change.action:
+            case "pause":
+                self._runner.pause(defer=False)
+            case "deferred_pause":
+                self._runner.pause(defer=True)
+            case "continue" | "resume":
+                self._runner.resume()
+            case "abort":
+                self._runner.end("abort", reason=str(change.parameter.get("reason", "")))
+            case "halt":
+                self._runner.end("halt")
+            case "user_completed":
+                self._runner.end("stop")
+            case "clear":
+                for entry in self._queue.pending():
+                    self._desk.forget(entry.rid)
+                    self._queue.finish(entry, "STOPPED", reason="user")
+            case _:
+                raise InvalidOperation(f"{change.action} is not offered by this scan server")
+
+    def _take_out(self, change: ScanQueueModificationMessage) -> bool:
+        """Abort of a request that still waits: take it out of the queue."""
+        if change.action not in ("abort", "halt") or change.request_id is None:
+            return False
+        for entry in self._queue.pending():
+            if entry.rid == change.request_id:
+                self._desk.forget(entry.rid)
+                self._queue.finish(entry, "STOPPED", reason="user")
+                return True
+        return False
+
+    def _check_meant(self, change: ScanQueueModificationMessage) -> None:
+        """Refuse a change for a scan that is not the one that runs: the person saw an old picture."""
+        meant = change.scan_id if isinstance(change.scan_id, list) else [change.scan_id]
+        wanted = [scan_id for scan_id in meant if scan_id is not None]
+        running = self._announcer.open_scan_ids
+        if wanted and not set(wanted) & set(running):
+            raise InvalidOperation("the scan that was meant does not run any more")
+        entry = self._entry
+        if change.request_id is not None and (entry is None or entry.rid != change.request_id):
+            raise InvalidOperation("the request that was meant neither runs nor waits")
+
+    # -- running -----------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            entry = self._queue.next(_TURN_S)
+            if entry is not None and not self._stopping.is_set():
+                try:
+                    self._run(entry)
+                except Exception as error:  # the queue must go on, whatever one request does
+                    _log.exception("request %s failed", entry.message.scan_type)
+                    self._fail(entry, error)
+
+    def _run(self, entry: QueueEntry) -> None:
+        try:
+            ready = self._desk.take(entry.rid) or prepare(
+                entry.message, registry=self._registry, plans=self._plans
+            )
+        except RequestRefused as error:
+            self._fail(entry, error)
+            return
+        self._announcer.begin(_order(entry, ready))
+        self._queue.mark_running(entry)
+        self._sender.flush(_TURN_S)  # the mark should be on the broker before anything moves
+        self._entry = entry
+        self._heartbeat.beat()
+        try:
+            outcome = self._runner.run(ready.build(), ready.user_metadata)
+        finally:
+            self._entry = None
+        self._note_runs(entry)
+        self._conclude(entry, outcome)
+        self._heartbeat.beat()
+
+    def _conclude(self, entry: QueueEntry, outcome: Outcome) -> None:
+        match outcome.kind:
+            case "completed":
+                self._queue.finish(entry, "COMPLETED", reason=None)
+            case "ended" if outcome.way == "stop":
+                self._queue.finish(entry, "COMPLETED", reason="user")
+            case "ended":
+                entry.error = outcome.reason or None
+                self._queue.finish(entry, "STOPPED", reason="user")
+            case "failed":
+                self._fail(entry, outcome.error or RuntimeError(outcome.reason))
+
+    def _fail(self, entry: QueueEntry, error: BaseException) -> None:
+        entry.error = f"{type(error).__name__}: {error}"
+        self._alarm(type(error).__name__, f"{entry.message.scan_type}: {error}", severity=2)
+        self._queue.finish(entry, "STOPPED", reason="alarm")
+
+    def _note_runs(self, entry: QueueEntry) -> None:
+        begun = self._announcer.begun
+        entry.scan_ids = [status.scan_id for status in begun]
+        entry.scan_numbers = [status.scan_number for status in begun]
+
+    def _on_state(self, state: Literal["open", "paused"]) -> None:
+        entry = self._entry
+        if entry is None:
+            return
+        shown: Literal["PAUSED", "RUNNING"] = "PAUSED" if state == "paused" else "RUNNING"
+
+        def change(target: QueueEntry) -> None:
+            target.status = shown
+            self._note_runs(target)
+
+        self._queue.update(entry, change)
+        self._heartbeat.beat()
+
+    # -- telling -----------------------------------------------------------------------------------------
+
+    def _state(self) -> tuple[BECStatus, dict[str, object]]:
+        entry = self._entry
+        status = BECStatus.RUNNING if entry is not None else BECStatus.IDLE
+        scan_ids = self._announcer.open_scan_ids
+        return status, {
+            "state": str(self._runner.engine.state),
+            "scan_id": scan_ids[-1] if scan_ids else None,
+            "scan_number": self._numbers.last or None,
+            "plan": entry.message.scan_type if entry is not None else None,
+            "queue_length": len(self._queue),
+            "waiting": len(self._queue.pending()),
+            "plans": len(self._plans),
+            "backlog": self._sender.backlog,
+            "dropped": self._sender.dropped,
+        }
+
+    def _alarm(self, kind: str, words: str, *, severity: int) -> None:
+        info = ErrorInfo(error_message=words, compact_error_message=words, exception_type=kind)
+        message = AlarmMessage(severity=severity, info=info)
+        self._sender.put(Outgoing("set_and_publish", MessageEndpoints.alarm(), message))
+
+    def _tell_people(self, note: ClientInfoMessage) -> None:
+        try:
+            self._connector.xadd(MessageEndpoints.client_info(), note, max_size=100)
+        except LabspineError as error:
+            _log.debug("%s: nobody could be told: %s", self.name, error)
+
+
+def _order(entry: QueueEntry, ready: ReadyScan) -> Order:
+    def plain_list(value: object) -> list[object]:
+        made = plain(value)
+        return made if isinstance(made, list) else []
+
+    return Order(
+        rid=entry.rid,
+        queue_id=entry.queue_id,
+        plan_name=entry.message.scan_type,
+        args=plain_list(ready.args),
+        kwargs={key: plain(value) for key, value in ready.kwargs.items()},
+        user_metadata={key: plain(value) for key, value in ready.user_metadata.items()},
+        num_points=entry.num_points,
+    )

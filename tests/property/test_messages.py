@@ -1,0 +1,68 @@
+"""Properties of the codec: what goes in comes out, and no bytes do harm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from labspine.errors import DecodeError, TooLarge
+from labspine.messages import DeviceMessage, ScanMessage, VariableMessage, decode, encode, read_stamp, stamp
+
+numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.booleans() | st.none()
+text = st.text(st.characters(codec="utf-8"), max_size=20)
+values: st.SearchStrategy[Any] = st.recursive(
+    numbers | text | st.binary(max_size=40),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(values, st.dictionaries(text, values, max_size=3))
+def test_any_value_survives(value: Any, metadata: dict[str, Any]) -> None:
+    message = VariableMessage(value=value, metadata=metadata)
+
+    assert decode(encode(message), VariableMessage) == message
+
+
+@given(st.integers(0, 2**31), st.dictionaries(text, values, max_size=4))
+def test_a_point_survives_with_its_stamp(point: int, data: dict[str, Any]) -> None:
+    message = ScanMessage(point_id=point, scan_id="s", data=data)
+    payload = stamp(encode(message), "0123456789abcdef", point)
+
+    assert decode(payload, ScanMessage) == message
+    assert read_stamp(payload) == ("0123456789abcdef", point)
+
+
+@given(hnp.arrays(hnp.scalar_dtypes().filter(lambda t: t.kind not in "mM"), hnp.array_shapes(min_side=0)))
+def test_any_array_survives(array: np.ndarray[Any, Any]) -> None:
+    message = DeviceMessage(signals={"w": {"value": array, "timestamp": 1.0}})
+
+    back = decode(encode(message), DeviceMessage).signals["w"]["value"]
+
+    assert back.dtype == array.dtype
+    assert back.shape == array.shape
+    np.testing.assert_array_equal(back, array)
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_do_no_harm(payload: bytes) -> None:
+    try:
+        decode(payload, ScanMessage)
+    except (DecodeError, TooLarge):
+        pass
+
+
+@given(st.data())
+def test_a_damaged_message_is_read_or_refused(data: st.DataObject) -> None:
+    payload = bytearray(encode(DeviceMessage(signals={"w": {"value": np.arange(3), "timestamp": 1.0}})))
+    for _ in range(data.draw(st.integers(1, 4))):
+        payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+
+    try:
+        decode(bytes(payload), DeviceMessage)
+    except (DecodeError, TooLarge):
+        pass
