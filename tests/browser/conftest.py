@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,11 @@ class Visit:
 
     def wait(self, condition: str, timeout_s: float = 10.0) -> None:
         """Wait until a JavaScript condition holds."""
-        self.page.wait_for_function(condition, timeout=timeout_s * 1000)
+        # Not wait_for_function: it evaluates text inside the page, which the page's security policy forbids.
+        deadline_s = time.monotonic() + timeout_s
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < deadline_s, f"not true within {timeout_s:g} s: {condition}"
+            self.page.wait_for_timeout(20)
 
     def wait_points(self, count: int, timeout_s: float = 10.0) -> None:
         """Wait until the page has so many points."""
@@ -162,6 +167,12 @@ class PlayedScanServer:
         message = ScanMessage(point_id=number, scan_id=self.scan_id, data=data)
         self.connector.send(MessageEndpoints.scan_segment(), message)
 
+    def store(self, number: int, values: dict[str, float]) -> None:
+        """Keep one point under its name without announcing it."""
+        data = {name: {name: {"value": v, "timestamp": 1.7e9 + number}} for name, v in values.items()}
+        message = ScanMessage(point_id=number, scan_id=self.scan_id, data=data)
+        self.connector.set(MessageEndpoints.public_scan_segment(self.scan_id, number), message)
+
     def points(self, numbers: range, count: int = 101) -> None:
         """Announce points of a peak at 0.5 with a width of one."""
         for number in numbers:
@@ -172,6 +183,20 @@ class PlayedScanServer:
         """End."""
         self.fall_silent()
         self.connector.shutdown()
+
+
+@pytest.fixture
+def played() -> Iterator[Callable[[str], PlayedScanServer]]:
+    """Make played scan servers for any broker; they are silent at first."""
+    servers = []
+
+    def make(broker: str) -> PlayedScanServer:
+        servers.append(PlayedScanServer(broker))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
 from labspine.gateway import Gateway
+from labspine.lab.peaks import peak_statistics
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def run(gateway: Gateway, visit: Callable[..., Any]) -> Callable[..., Any]:
-    """Call a function of a module of the page."""
-    page = visit(gateway.url).page
+@pytest.fixture(scope="module")
+def run(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Call a function of a module of the page; no broker is needed for that."""
+    nowhere = tmp_path_factory.mktemp("none") / "none.sock"
+    context = chromium.new_context()
+    with Gateway(f"unix://{nowhere}", port=0) as gateway:
+        page = context.new_page()
+        page.goto(gateway.url)
 
-    def call(module: str, code: str, argument: object = None) -> Any:
-        return page.evaluate(
-            f"async (arg) => {{ const m = await import('/static/{module}.js'); return {code}; }}", argument
-        )
+        def call(module: str, code: str, argument: object = None) -> Any:
+            return page.evaluate(
+                f"async (arg) => {{ const m = await import('/static/{module}.js'); return {code}; }}",
+                argument,
+            )
 
-    return call
+        yield call
+        context.close()
 
 
 def test_sweeps(run: Callable[..., Any]) -> None:
@@ -78,7 +86,7 @@ def test_peak_figures_where_there_is_no_peak(run: Callable[..., Any]) -> None:
     one = peak([1, 2], [None, 5])
     assert (one["max"], one["at"], one["centre"], one["fwhm"]) == (5, 2, None, None)
     rising = peak([1, 2, 3], [1, 2, 3])
-    assert (rising["at"], rising["centre"], rising["fwhm"]) == (3, None, None)
+    assert (rising["at"], rising["fwhm"], rising["right"]) == (3, None, None)
     flat = peak([1, 2, 3], [4, 4, 4])
     assert (flat["max"], flat["centre"]) == (4, None)
     triangle = peak([0, 1, 2], [0, 10, 0])
@@ -127,12 +135,45 @@ def test_the_store_is_bounded(run: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0, "0"), (1000, "1000"), (-1.25, "\u22121.2500"), (0.00012345, "0.000123"), (1.5e9, "1.500e9"),
+        (0, "0"), (1000, "1000"), (-1.25, "\u22121.25"), (0.00012345678, "0.00012346"), (1.5e9, "1.500e9"),
         (123.456789, "123.46"), (2e-7, "2.000e\u22127"), (None, "\u2013"),
     ],
 )  # fmt: skip
 def test_numbers_are_short(run: Callable[..., Any], value: float | None, text: str) -> None:
     assert run("format", "m.number(arg)", value) == text
+
+
+def test_a_column_of_numbers_has_the_same_decimals(run: Callable[..., Any]) -> None:
+    def texts(*values: float | None) -> list[str]:
+        return run("format", "m.column(arg.map((v) => v ?? NaN))", values)
+
+    assert texts(2.1, 2, 1.95, None) == ["2.10", "2.00", "1.95", "\u2013"]
+    assert texts(100, 7) == ["100", "7"]
+    assert texts(1e-9, 1) == ["1.000e\u22129", "1"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_peak_figures_are_those_of_the_python_side(run: Callable[..., Any], seed: int) -> None:
+    # Given curves with noise, repeated positions, holes, flat parts, with the peak inside or at the edge
+    rng = random.Random(seed)
+    xs = [round(rng.uniform(-4, 4), rng.choice([0, 1, 3])) for _ in range(rng.choice([1, 2, 3, 20, 200]))]
+    centre, width, height = rng.uniform(-4, 4), rng.uniform(0.3, 3), rng.choice([0, 10, 1e6])
+    ys = [height * math.exp(-(((x - centre) / width) ** 2)) + rng.choice([0, 0.1]) * rng.random() for x in xs]
+    holes = [None if rng.random() < 0.05 else y for y in ys]
+    # When both sides look at them
+    page = run("peaks", "m.peakOf(arg[0], arg[1].map((v) => v ?? NaN))", [xs, holes])
+    here = peak_statistics(xs, [math.nan if y is None else y for y in holes])
+    # Then they see the same
+    if here.count == 0:
+        assert page is None
+        return
+    pairs = [
+        (page["max"], here.max_value), (page["at"], here.max_position), (page["centre"], here.centre),
+        (page["fwhm"], here.fwhm), (page["left"], here.left_half_position),
+        (page["right"], here.right_half_position),
+    ]  # fmt: skip
+    for shown, computed in pairs:
+        assert shown == (None if computed is None else pytest.approx(computed, rel=1e-9, abs=1e-9))
 
 
 def test_durations(run: Callable[..., Any]) -> None:

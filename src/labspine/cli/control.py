@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
 def pause(now: _NowOption = False, url: UrlOption = None) -> None:
     """Pause the running scan at its next checkpoint."""
     with connected(url, name="pause") as lab:
-        lab.pause(defer=not now)
+        lab.pause(at_once=now)
     say("✔ pause requested; go on with: labspine resume")
 
 

@@ -48,7 +48,7 @@ def demo(data: DataOption = DATA_DIR, speed: SpeedOption = 1.0, port: PortOption
             with _watcher(running.url, scans=len(_REQUESTS)) as watcher:
                 with connect(running.url, name="labspine-demo") as lab:
                     for plan, words in _REQUESTS:
-                        lab.submit_request(words_to_request(plan, words.split(), metadata={"sample": "demo"}))
+                        lab.send_request(words_to_request(plan, words.split(), metadata={"sample": "demo"}))
                 code = _wait(watcher, stop)
             if stop.is_set:
                 warn(" stopping …")

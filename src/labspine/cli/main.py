@@ -15,6 +15,7 @@ import typer
 from .._version import __version__
 from ..errors import LabspineError
 from .context import EXIT_CODES, exit_code, say, warn
+from .demo import end_with_owner
 
 __all__ = ["app", "run"]
 
@@ -55,7 +56,8 @@ _add_commands()
 
 
 def run() -> None:
-    """Run the command line and end the process; an error is one sentence and an exit code, not a traceback."""
+    """Run the command line and end the process; an error is a sentence and an exit code, not a traceback."""
+    end_with_owner()
     try:
         result = app(standalone_mode=False)
     except (LabspineError, OSError, KeyboardInterrupt, typer.Abort, typer.Exit) as error:

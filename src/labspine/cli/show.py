@@ -132,9 +132,8 @@ def queue(url: UrlOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         say_json(status)
         return
-    primary = status.queue["primary"] if status else {"info": []}
     rows = []
-    for index, entry in enumerate(primary["info"]):
+    for index, entry in enumerate(status["info"]):
         block = (entry.get("request_blocks") or [{}])[0]
         request = block.get("msg") or {}
         rows.append(

@@ -8,7 +8,7 @@ import typer
 
 from ..errors import InvalidArgument, did_you_mean
 from .context import JsonOption, UrlOption, connected, say, say_json, warn
-from .watch import watch_scans
+from .watch import watch_request
 
 _OPTIONS = ("--sample", "--meta", "--detach", "--url", "--json", "--timeout", "--help")
 
@@ -39,13 +39,17 @@ def run_plan(
             raise InvalidArgument(f"no option {word}{did_you_mean(word, _OPTIONS)}")
     request = words_to_request(plan, words or [], metadata=_metadata(sample, meta or []))
     with connected(url, name="run") as lab:
-        report = lab.submit_request(request, timeout_s=timeout)
+        report = lab.send_request(request, timeout_s=timeout)
         if detach:
-            _say_accepted(report.request_id, as_json=as_json)
+            _say_accepted(report.rid, as_json=as_json)
             return
-        ended = watch_scans(lab.connector, request_id=report.request_id, as_json=as_json)
-    if ended is None or ended.status != "closed":
+        watch_request(lab.connector, report, as_json=as_json)
+        report.wait()
+    if report.status not in ("closed", "user_completed"):
+        warn(f"✘ {plan} {report.status}" + (f": {report.error}" if report.error else ""))
         raise typer.Exit(1)
+    if report.scan_id is None and not as_json:
+        say(f"✔ {plan} done")
 
 
 def _metadata(sample: str | None, pairs: list[str]) -> dict[str, object]:

@@ -89,7 +89,7 @@ class Registration:
                 source = None
             if source is None and (from_start or since_utc_s is not None):
                 raise InvalidArgument(
-                    f"{endpoint.name} ({endpoint.endpoint}) has no history, which from_start and since_utc_s need"
+                    f"{endpoint.name} ({endpoint.endpoint}) has no history, which a replay needs"
                 )
             made.append(self._made(endpoint, checked, kwargs, source, newest_only))
         for subscription in made:

@@ -12,7 +12,7 @@ TICK_S = 1.0
 PING_EVERY_S = 2.0
 """How often a sign of life is asked for."""
 
-SILENCE_S = 4.5
+SILENCE_S = 3.5
 """After so long without any byte the link is given up."""
 
 FIRST_PAUSE_S = 0.05

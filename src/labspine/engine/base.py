@@ -102,6 +102,7 @@ class EngineBase:
         self._lock = threading.RLock()
         self._session: Session | None = None
         self._suspenders: dict[int, Any] = {}
+        self._is_pause_left = False
 
     # -- documents ---------------------------------------------------------------------------------
 
@@ -129,6 +130,10 @@ class EngineBase:
             token: What :meth:`subscribe` returned.
         """
         self.emitter.unsubscribe(token)
+
+    # Older plans and tools use these names.
+    subscribe_lossless = subscribe
+    unsubscribe_lossless = unsubscribe
 
     @property
     def ignore_callback_exceptions(self) -> bool:
@@ -262,9 +267,19 @@ class EngineBase:
 
     @property
     def deferred_pause_requested(self) -> bool:
-        """Whether the plan will pause at its next checkpoint."""
+        """Whether the plan will pause at its next checkpoint; after its end, whether it never came to one."""
         session = self._session
-        return session is not None and session.is_pause_deferred
+        return self._is_pause_left if session is None else session.is_pause_deferred
+
+    @property
+    def dispatcher(self) -> Emitter:
+        """Who hands out documents; here for plans and tools that look for it under bluesky's name."""
+        return self.emitter
+
+    @property
+    def log(self) -> logging.Logger:
+        """The engine's logger."""
+        return logger
 
     # -- beginning and end of a call ---------------------------------------------------------------
 
@@ -318,6 +333,7 @@ class EngineBase:
         """
         session.is_over = True
         self.cleanup_problems = tuple(session.problems)
+        self._is_pause_left = session.is_pause_deferred
         self._forget(session)
         self.tell_rest(session)
 
@@ -428,8 +444,8 @@ class EngineBase:
         Let something suspend plans.
 
         Args:
-            suspender: An object with ``install(engine)``, ``remove()`` and ``get_futures()``, such as those of
-                ``bluesky.suspenders``.
+            suspender: An object with ``install(engine)``, ``remove()`` and ``get_futures()``, such as
+                those of ``bluesky.suspenders``.
         """
         self._suspenders[id(suspender)] = suspender
         suspender.install(self)

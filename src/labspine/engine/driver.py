@@ -49,9 +49,9 @@ async def drive(session: Session) -> Any:
     clock = time.perf_counter
     turn_at = clock() + TURN_S
     while True:
-        if session.attention:
+        while session.attention:
             await attend(session)
-        elif clock() > turn_at:
+        if clock() > turn_at:
             await _turn(session)
             turn_at = clock() + TURN_S
             continue
@@ -102,8 +102,8 @@ def _perform(session: Session, msg: Any) -> Any:
     if entry is None:
         near = did_you_mean(str(command), engine.table)
         raise kind(InvalidCommand)(f"no command {shown(command)!r}{near}; RE.commands lists them")
-    if obj is not None and id(obj) not in session.pausable:
-        session.pausable[id(obj)] = obj if hasattr(obj, "pause") and hasattr(obj, "resume") else None
+    if obj is not None:
+        session.seen[id(obj)] = obj
     if entry.is_cacheable and session.rewindable and session.cache is not None:
         session.cache.append(msg)
     try:

@@ -41,20 +41,29 @@ async def attend(session: Session) -> None:
         _tell_ending(session)
         return
     frame = session.frames[-1]
-    error = session.statuses.take_failure() or (session.errors.popleft() if session.errors else None)
+    error = _take_errors(session)
     if error is not None:
         frame.error, frame.unanswered = error, None
-        session.attention = bool(session.errors) or session.pause_wanted or bool(session.suspensions)
-        return
     if session.pause_wanted:
         await _pause(session)
-    if session.ending is None and session.suspensions:
+    if session.ending is None and session.suspensions and not session.is_suspending:
+        # One after the other: nothing is measured before every suspender is content.
         _suspend(session, session.suspensions.popleft())
-        session.attention = bool(session.suspensions)
     if session.ending is not None and not session.is_ending_told:
         _tell_ending(session)
         return
     _owe_answer(session)
+
+
+def _take_errors(session: Session) -> BaseException | None:
+    first: BaseException | None = session.statuses.take_failure()
+    while session.errors:
+        error = session.errors.popleft()
+        if first is None:
+            first = error
+        else:
+            first.add_note(f"also failed: {error!r}")
+    return first
 
 
 def _tell_ending(session: Session) -> None:
@@ -143,7 +152,7 @@ async def _bring_to_rest(session: Session) -> None:
         for monitor in run.monitors.values():
             monitor.silence()
     await stop_moved(session, success=True)
-    for device in [d for d in session.pausable.values() if d is not None]:
+    for device in session.pausable():
         try:
             await bounded(device.pause)
         except kinds(NoReplayAllowed):
@@ -159,7 +168,7 @@ async def wake_devices(session: Session) -> None:
     Args:
         session: The call.
     """
-    for device in [d for d in session.pausable.values() if d is not None]:
+    for device in session.pausable():
         try:
             await bounded(device.resume)
         except Exception as error:
@@ -176,9 +185,11 @@ def _take_replay(session: Session) -> list[Any]:
         session.statuses.disown_fresh()
         for run in session.open_runs():
             run.rewind()
-    if frame.unanswered is not None:
-        if not steps or steps[-1] is not frame.unanswered:
-            steps.append(frame.unanswered)
+    owed = frame.unanswered
+    if owed is not None and not (steps and steps[-1] is owed) and owed.command != "sleep":
+        # A device forbade the replay, or the step is never cached; its answer is owed all the same.
+        # The answer of a sleep is None always, so a forbidden one is simply over.
+        steps.append(owed)
     if session.cache is not None:
         session.cache.clear()
     return steps
@@ -196,6 +207,7 @@ def _suspend(session: Session, request: SuspendRequest) -> None:
     if session.cache is None:
         _refuse(session, "a suspender tripped, but the plan has no checkpoint to return to; it is aborted")
         return
+    session.is_suspending = True
     if session.engine.state == "suspending":
         session.engine.change_state("running")
     start = Msg(
@@ -223,6 +235,8 @@ async def begin_suspension(session: Session, msg: Any) -> None:
     below.unanswered = None
     session.frames.append(Frame(_suspended(session, (pre_plan, until, post_plan), steps), delivers=is_owed))
     session.frames.append(top)
+    session.is_suspending = False
+    session.attention = session.attention or bool(session.suspensions)
 
 
 def _suspended(session: Session, parts: tuple[Any, Any, Any], steps: list[Any]) -> PlanGenerator:

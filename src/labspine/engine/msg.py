@@ -49,7 +49,8 @@ class Msg(_Fields):
         return tuple.__new__(cls, (command, obj, args, kwargs, run))
 
     def __repr__(self) -> str:
-        return f"Msg({self.command!r}, obj={self.obj!r}, args={self.args}, kwargs={self.kwargs}, run={self.run!r})"
+        rest = f"args={self.args}, kwargs={self.kwargs}, run={self.run!r}"
+        return f"Msg({self.command!r}, obj={self.obj!r}, {rest})"
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[tuple[Any, ...]]]:
         # namedtuple's own way would nest args inside args.
@@ -73,7 +74,7 @@ def as_plan(plan: object) -> PlanGenerator:
         return _single(plan)
     if inspect.iscoroutine(plan) or inspect.isasyncgen(plan):
         raise NotAPlan(
-            f"{shown(plan)} is a coroutine, not a plan: write plans as plain generators (def, yield, yield from)"
+            f"{shown(plan)} is a coroutine, not a plan: write plans as plain generators (def, yield)"
         )
     if isinstance(plan, str | bytes) or not hasattr(plan, "__iter__"):
         raise NotAPlan(_not_a_plan_text(plan))

@@ -107,7 +107,7 @@ class Session:
         self.rewindable = True
         self.staged: dict[int, Any] = {}
         self.moved: dict[int, Any] = {}
-        self.pausable: dict[int, Any] = {}
+        self.seen: dict[int, Any] = {}
         self.tokens: set[int] = set()
         self.exit_status = "success"
         self.reason = ""
@@ -120,6 +120,7 @@ class Session:
         self.pause_wanted = False
         self.resume_wanted = False
         self.is_pause_deferred = False
+        self.is_suspending = False
         self.suspensions: deque[SuspendRequest] = deque()
         self.errors: deque[BaseException] = deque()
         self.inbox: deque[Callable[[], None]] = deque()
@@ -181,9 +182,21 @@ class Session:
         self.attention = True
         self.nudge()
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is something that the driver has not dealt with."""
+        return bool(
+            (self.ending is not None and not self.is_ending_told)
+            or self.pause_wanted
+            or self.suspensions
+            or self.errors
+            or self.statuses.has_failure
+        )
+
     def nudge(self) -> None:
         """Interrupt a step that is only waiting; on the loop only."""
-        if self.in_flight is None or self.is_cancel_sent:
+        # A request that was dealt with before its wake-up call came must not interrupt anything.
+        if self.in_flight is None or self.is_cancel_sent or not self.is_wanted:
             return
         patience_s = 0.0 if self.ending == "halting" else self.engine.patience_of(self.in_flight)
         if patience_s <= 0:
@@ -228,6 +241,15 @@ class Session:
             doc: The document.
         """
         self.engine.emitter.emit(name, doc)
+
+    def pausable(self) -> list[Any]:
+        """
+        List the devices of this call that want to know of pauses.
+
+        Returns:
+            Devices in the order of their first step.
+        """
+        return [d for d in self.seen.values() if hasattr(d, "pause") and hasattr(d, "resume")]
 
     def open_runs(self) -> Iterator[Run]:
         """

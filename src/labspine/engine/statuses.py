@@ -29,7 +29,7 @@ def is_status(thing: object) -> bool:
     Returns:
         True when it can be waited for.
     """
-    return hasattr(thing, "add_callback") and hasattr(thing, "done")
+    return hasattr(thing, "add_callback")
 
 
 class Tracked:
@@ -110,7 +110,7 @@ class Statuses:
         elif len(members) >= PRUNE_AT:
             members[:] = [t for t in members if not t.is_settled]
         members.append(tracked)
-        if status.done:
+        if getattr(status, "done", False):
             self._settle(tracked)
         else:
             self._fresh.append(tracked)
@@ -131,11 +131,16 @@ class Statuses:
             logger.warning("a status reported twice that it is done: %r", tracked.status)
             return
         tracked.is_settled = True
-        if not (tracked.is_disowned or self.is_pardoning or tracked.status.success):
+        if not (tracked.is_disowned or self.is_pardoning or getattr(tracked.status, "success", True)):
             self._failed.append(tracked)
             self._on_failure()
         if tracked.gate is not None:
             tracked.gate.one_settled()
+
+    @property
+    def has_failure(self) -> bool:
+        """Whether a failure waits to be told to the plan."""
+        return bool(self._failed)
 
     def take_failure(self) -> FailedStatus | None:
         """

@@ -66,7 +66,7 @@ def send(endpoint: EndpointInfo[Message], message: object, recording: Recording 
     endpoint.check(message)
     payload = encode(_bundled(message))
     if recording is None or endpoint.history is None:
-        (heard,) = yield Exchange((("PUBLISH", endpoint.endpoint, payload),), keep_order=True)
+        (heard,) = yield Exchange(((b"PUBLISH", endpoint.endpoint, payload),), keep_order=True)
         return int(heard)
     replies = yield from _publish_recorded(endpoint, payload, recording, ())
     return int(replies[0]) if replies else 0
@@ -100,7 +100,7 @@ def set_and_publish(
     channel = endpoint.endpoint
     if recording is None or endpoint.history is None:
         yield Exchange(
-            (("SET", channel, payload, *options), ("PUBLISH", channel, payload)),
+            ((b"SET", channel, payload, *options), (b"PUBLISH", channel, payload)),
             transaction=True,
             keep_order=True,
         )
@@ -116,11 +116,11 @@ def _publish_recorded(
     numbering = recording.numbering
     number = numbering.take(channel)
     payload = stamp(payload, numbering.sender, number)
-    record = ("d", payload) if len(payload) <= LARGEST_RECORDED_BYTES else ("s", _size_note(payload))
-    publish: Command = ("PUBLISH", channel, payload)
-    record_it: Command = ("XADD", history, "MAXLEN", "~", recording.cap, "*", "c", channel, *record)
+    record = (b"d", payload) if len(payload) <= LARGEST_RECORDED_BYTES else (b"s", _size_note(payload))
+    publish: Command = (b"PUBLISH", channel, payload)
+    record_it: Command = (b"XADD", history, b"MAXLEN", b"~", recording.cap, b"*", b"c", channel, *record)
     if endpoint.message_op.name == "SET_PUBLISH":
-        ask = Exchange((publish, record_it, ("SET", channel, payload, *options)), True, False, None, True)
+        ask = Exchange((publish, record_it, (b"SET", channel, payload, *options)), True, False, None, True)
     else:
         ask = Exchange((publish, record_it), True, False, None, True)
     try:

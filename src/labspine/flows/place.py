@@ -35,7 +35,7 @@ def located(endpoint: EndpointInfo[Message], profile: Profile) -> EndpointInfo[M
         raise InvalidArgument(
             f'"{shown(endpoint.endpoint)}" is a pattern: it works in keys() and register(patterns=...) only'
         )
-    if not _WILDCARDS.isdisjoint(endpoint.endpoint):
+    if endpoint.definition is None and not _WILDCARDS.isdisjoint(endpoint.endpoint):
         raise InvalidName(
             f'the channel "{shown(endpoint.endpoint)}" holds a wildcard: use MessageEndpoints.pattern(...)'
         )

@@ -31,7 +31,7 @@ def get(endpoint: EndpointInfo[Message]) -> Flow[Any]:
         DecodeError: If the value is not a message of the endpoint's type.
     """
     endpoint.require("get")
-    (payload,) = yield Exchange((("GET", endpoint.endpoint),), False, True)
+    (payload,) = yield Exchange(((b"GET", endpoint.endpoint),), False, True)
     return None if payload is None else decode(payload, endpoint.message_type)
 
 

@@ -16,21 +16,23 @@ from typing import Self
 import socketio
 import uvicorn
 
+from labspine.connector import AsyncConnector, RedisConnector
+from labspine.endpoints import Profile
 from labspine.errors import ConfigError, DeadlinePassed, InvalidOperation
 from labspine.ids import new_token
+from labspine.wire import parse_address
 
 from .access import Access, named_hosts
 from .feed import Feed
 from .live import LiveModel
 from .sockets import MOST_BYTES_IN, Sockets
-from .web import Guard, pages
+from .web import MOST_HEADER_BYTES, Guard, pages
 
 __all__ = ["Gateway"]
 
 _log = logging.getLogger(__name__)
 _NEXT_PORTS = 50
 _START_S = 10.0
-_STOP_S = 5.0
 _LOOK_S = 0.005
 
 
@@ -42,38 +44,48 @@ class Gateway:
     although the broker cannot be reached: the page says so and goes on when it is back.
 
     Args:
-        broker: Address of the broker, as for `RedisConnector`.
+        broker: Address of the broker, or a connector to it: the gateway then has connections of its own to
+            the same broker, with the same names of channels.
         host: Address to listen on. The loopback by default: nobody else in the network can come.
         port: Port to listen on; if it is taken, the next free one. 0 takes any.
         key: Secret of the page, at least 16 URL-safe characters; None makes a new one.
         allowed_hosts: Names under which people open the page; needed when ``host`` is not the loopback.
+        profile: Names of the channels, when ``broker`` is an address.
         max_points: Points kept of the scan that is shown; the oldest go first.
         most_sockets: How many pages may be open at once.
+        session_s: How long a browser stays logged in, in seconds.
 
     Raises:
-        ConfigError: If the key is too short, or the page would be open to the network without named hosts.
+        ConfigError: If the address of the broker cannot work, the key is too short, or the page would be open
+            to the network without named hosts.
     """
 
     def __init__(
         self,
-        broker: str,
+        broker: str | RedisConnector | AsyncConnector,
         *,
         host: str = "127.0.0.1",
         port: int = 8600,
         key: str | None = None,
         allowed_hosts: Iterable[str] = (),
+        profile: Profile = "seed",
         max_points: int = 100_000,
         most_sockets: int = 32,
+        session_s: float = 12 * 3600.0,
     ) -> None:
         if not 0 <= port <= 65535:
             raise ConfigError(f"port {port} is not a port; allowed is 0 to 65535, 0 takes any free one")
-        self._broker = broker
+        if isinstance(broker, str):
+            self._address, self._profile = parse_address(broker), profile
+        else:
+            self._address, self._profile = broker.address, broker.options.profile
         self._host = host
-        self._wanted_port = port
+        self._port = port
         self._names = named_hosts(host, allowed_hosts)
         self._key = Access(port, self._names, key=key).key
         self._max_points = max_points
         self._most_sockets = most_sockets
+        self._session_s = session_s
         self._socket: socket.socket | None = None
         self._ask_to_stop: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
@@ -83,7 +95,12 @@ class Gateway:
     @property
     def port(self) -> int:
         """Give the port that it listens on; before `start` the wanted one."""
-        return self._wanted_port if self._socket is None else int(self._socket.getsockname()[1])
+        return self._port
+
+    @property
+    def is_serving(self) -> bool:
+        """Say whether browsers can connect."""
+        return self._thread is not None and self._thread.is_alive()
 
     @property
     def address(self) -> str:
@@ -98,12 +115,9 @@ class Gateway:
         """Give the address to open in a browser. It holds the key: whoever has it may press the buttons."""
         return f"{self.address}?k={self._key}"
 
-    def start(self) -> Self:
+    def start(self) -> None:
         """
-        Listen and serve in a thread.
-
-        Returns:
-            Itself, when browsers can connect.
+        Listen and serve in a thread; browsers can connect when it returns.
 
         Raises:
             ConfigError: If no port is free or the address is not one of this machine.
@@ -112,7 +126,8 @@ class Gateway:
         """
         if self._thread is not None:
             raise InvalidOperation("this gateway was started already; make a new one after stop()")
-        self._socket = _listen(self._host, self._wanted_port)
+        self._socket = _listen(self._host, self._port)
+        self._port = int(self._socket.getsockname()[1])
         self._thread = threading.Thread(target=self._run, name="labspine-gateway", daemon=True)
         self._thread.start()
         if not self._started.wait(_START_S):
@@ -122,22 +137,27 @@ class Gateway:
             failure = self._failure
             self.stop()
             raise ConfigError(f"the page's server did not start: {failure}") from failure
-        return self
 
-    def stop(self) -> None:
-        """Let the browsers go and close the port, within a second. A second call does nothing."""
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """
+        Let the browsers go and close the port; it takes less than a second. A second call does nothing.
+
+        Args:
+            timeout_s: Longest wait for the thread, in seconds.
+        """
         thread = self._thread
         if thread is not None and self._ask_to_stop is not None:
             with contextlib.suppress(RuntimeError):  # its loop has ended by itself
                 self._ask_to_stop()
             if thread is not threading.current_thread():
-                thread.join(_STOP_S)
+                thread.join(timeout_s)
         if self._socket is not None:
             self._socket.close()
 
     def __enter__(self) -> Self:
         """Start."""
-        return self.start()
+        self.start()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -158,8 +178,8 @@ class Gateway:
     async def _serve(self) -> None:
         assert self._socket is not None  # noqa: S101 - start() has made it
         model = LiveModel(new_token(4), max_points=self._max_points)
-        feed = Feed(model, self._broker)
-        access = Access(self.port, self._names, key=self._key)
+        feed = Feed(model, self._address, profile=self._profile)
+        access = Access(self.port, self._names, key=self._key, session_s=self._session_s)
         sockets = Sockets(model, feed.send, origins=access.origins)
         app = Guard(socketio.ASGIApp(sockets.server, pages(access)), access, most_sockets=self._most_sockets)
         server = uvicorn.Server(_config(app))
@@ -194,6 +214,7 @@ def _config(app: Guard) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="off",
+        http="h11",  # the one whose header size can be limited
         log_config=None,
         log_level=logging.CRITICAL,
         access_log=False,
@@ -201,7 +222,7 @@ def _config(app: Guard) -> uvicorn.Config:
         proxy_headers=False,
         ws_max_size=MOST_BYTES_IN,
         ws_per_message_deflate=False,
-        h11_max_incomplete_event_size=16 * 1024,
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
         limit_concurrency=200,

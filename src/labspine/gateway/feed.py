@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from labspine.clock import mono_s, utc_s
 from labspine.connector import AsyncConnector, Gap, MessageObject
-from labspine.endpoints import MessageEndpoints
+from labspine.endpoints import MessageEndpoints, Profile
 from labspine.errors import LabspineError, NotConnected
 from labspine.messages import (
     AlarmMessage,
@@ -20,6 +20,7 @@ from labspine.messages import (
     ScanStatusMessage,
     StatusMessage,
 )
+from labspine.wire import Address
 
 from .live import LiveModel
 
@@ -42,11 +43,13 @@ class Feed:
     Args:
         model: What to fill; everything happens in the loop that runs `run`.
         broker: Address of the broker.
+        profile: Names of the channels.
     """
 
-    def __init__(self, model: LiveModel, broker: str) -> None:
+    def __init__(self, model: LiveModel, broker: Address, *, profile: Profile = "seed") -> None:
         self._model = model
         self._broker = broker
+        self._options = {"name": "gateway", "profile": profile}
         self._connector: AsyncConnector | None = None
         self._sought: tuple[str | None, int, int] = (None, 0, 0)
 
@@ -54,7 +57,7 @@ class Feed:
         """Listen until cancelled; connect again and again while the broker is away."""
         while True:
             try:
-                async with AsyncConnector(self._broker, name="labspine-gateway") as connector:
+                async with AsyncConnector(self._broker, **self._options) as connector:
                     async with asyncio.timeout(10 * _ANSWER_S):
                         await self._attach(connector)
                     self._connector = connector

@@ -19,6 +19,7 @@ from .access import Session
 from .commands import ACTIONS, Action, reasons, request_for
 from .live import LiveModel
 from .pace import PERIOD_S, BrowserPace
+from .web import HANG_UP, SESSION
 
 __all__ = ["MOST_BYTES_IN", "Sockets"]
 
@@ -26,6 +27,7 @@ MOST_BYTES_IN = 16 * 1024
 """Largest message from a browser; what it has to say fits in a hundred bytes."""
 
 Answer = dict[str, object]
+HangUp = Callable[[], Awaitable[None]]
 SendRequest = Callable[[ScanQueueModificationMessage], Awaitable[int]]
 _log = logging.getLogger(__name__)
 _MOST_REFUSED = 200
@@ -52,6 +54,7 @@ class Sockets:
         self._model = model
         self._send_request = send_request
         self._browsers: dict[str, BrowserPace] = {}
+        self._hang_up: dict[str, HangUp] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self.server = socketio.AsyncServer(
             async_mode="asgi",
@@ -89,11 +92,17 @@ class Sockets:
             await asyncio.wait(self._leaving, timeout=2 * _GOODBYE_S)
 
     def _send_away(self, sid: str) -> None:
-        # The library waits until everything queued has been read: who reads nothing must not hold us up.
+        goodbye = asyncio.create_task(self._say_goodbye(sid, self._hang_up.pop(sid, None)))
         self._browsers.pop(sid, None)
-        goodbye = asyncio.create_task(asyncio.wait_for(self.server.disconnect(sid), _GOODBYE_S))
         self._leaving.add(goodbye)
         goodbye.add_done_callback(self._left)
+
+    async def _say_goodbye(self, sid: str, hang_up: HangUp | None) -> None:
+        # The library would leave the link open, or wait until all was read.
+        async with asyncio.timeout(_GOODBYE_S):
+            await self.server.disconnect(sid)
+            if hang_up is not None:
+                await hang_up()
 
     def _left(self, goodbye: asyncio.Task[None]) -> None:
         self._leaving.discard(goodbye)
@@ -116,13 +125,16 @@ class Sockets:
     # --- what browsers say
 
     async def _connected(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
-        session = environ["asgi.scope"].get("labspine.session")
+        scope = environ["asgi.scope"]
+        session = scope.get(SESSION)
         if not isinstance(session, Session):
             raise socketio.exceptions.ConnectionRefusedError("no session")
         self._browsers[sid] = BrowserPace(session)
+        self._hang_up[sid] = scope[HANG_UP]
 
     async def _disconnected(self, sid: str, *_reason: object) -> None:
         self._browsers.pop(sid, None)
+        self._hang_up.pop(sid, None)
 
     async def _resume(self, browser: BrowserPace, said: dict[str, object]) -> Answer:
         browser.resume(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from .access import Access, Session
 
-__all__ = ["SOCKET_PATH", "Guard", "pages"]
+__all__ = ["HANG_UP", "MOST_HEADER_BYTES", "SESSION", "SOCKET_PATH", "Guard", "pages"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -22,6 +23,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SOCKET_PATH = "/socket.io/"
+SESSION = "labspine.session"
+HANG_UP = "labspine.hang_up"
+"""What the guard adds to the scope of a socket: who it is, and how to end it without the library's help."""
+MOST_HEADER_BYTES = 16 * 1024
 PAGE = Path(__file__).parent / "page"
 
 # Everything comes from this server, and no script stands in a document: nothing foreign can run or be called.
@@ -113,7 +118,8 @@ class Guard:
                 return
             self._open_sockets += 1
             try:
-                await self._inner({**scope, "labspine.session": session}, receive, send)
+                ours = {SESSION: session, HANG_UP: partial(send, {"type": "websocket.close", "code": 1000})}
+                await self._inner({**scope, **ours}, receive, send)
             finally:
                 self._open_sockets -= 1
 
@@ -129,6 +135,9 @@ class Guard:
         return self._access.session(headers.get("cookie"))
 
     def _refused_request(self, scope: Scope) -> Response | None:
+        size = sum(len(name) + len(value) for name, value in scope["headers"])
+        if size + len(scope["path"]) + len(scope["query_string"]) > MOST_HEADER_BYTES:
+            return PlainTextResponse("the address or the headers are too long\n", status_code=431)
         headers = _headers(scope["headers"])
         if not self._access.knows_host(headers.get("host")):
             return PlainTextResponse("this page does not answer under that name\n", status_code=421)

@@ -236,7 +236,8 @@ class Lab:
 
     def scan_status(self) -> ScanStatusMessage | None:
         """Return the status of the running or last scan; None when there was none yet."""
-        return self.connector.get(MessageEndpoints.scan_status())
+        status: ScanStatusMessage | None = self.connector.get(MessageEndpoints.scan_status())
+        return status
 
     def _modify(self, action: Action) -> None:
         message = ScanQueueModificationMessage(action=action, parameter={}, metadata={"client_info": _who()})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from labspine.clock import utc_s
 from labspine.connector import MessageObject
 from labspine.endpoints import MessageEndpoints
-from labspine.errors import DeliveryUnknown, NotConnected, RequestRefused
+from labspine.errors import RequestRefused
 from labspine.ids import new_uid
 from labspine.messages import RequestResponseMessage, ScanQueueMessage
 
@@ -18,7 +18,7 @@ from .devices import DeviceRegistry
 from .plans import PlanRegistry
 from .queue import QueueEntry, ScanQueue
 from .requests import ReadyScan, prepare
-from .sender import Outgoing, Sender
+from .sender import OUTAGE, Outgoing, Sender
 
 __all__ = ["MAX_WAITING", "RequestDesk"]
 
@@ -106,7 +106,7 @@ class RequestDesk:
             entry = self._enqueue(ready, rid)
         except RequestRefused as error:
             return self._answer(request, rid, text=str(error), code=error.code)
-        except (NotConnected, DeliveryUnknown) as error:
+        except OUTAGE as error:
             text = f"the request could not be stored: {error}"
             return self._answer(request, rid, text=text, code=error.code)
         except Exception as error:  # a plan of the lab's own may raise anything while it is walked through
@@ -121,7 +121,7 @@ class RequestDesk:
         if len(self._queue) >= MAX_WAITING:
             raise RequestRefused(f"the queue is full: {MAX_WAITING} requests wait; try again later")
         request = ready.message
-        points = ready.forecast.num_points
+        points = ready.num_points
         metadata = {
             **request.metadata,
             "RID": rid,

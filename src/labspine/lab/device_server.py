@@ -10,7 +10,7 @@ from typing import Literal
 from labspine.clock import mono_s, utc_s
 from labspine.connector import MessageObject, RedisConnector
 from labspine.endpoints import MessageEndpoints
-from labspine.errors import DeliveryUnknown, DeviceError, LabspineError, NotConnected
+from labspine.errors import DeviceError, LabspineError
 from labspine.messages import (
     AvailableResourceMessage,
     BECStatus,
@@ -21,6 +21,7 @@ from labspine.messages import (
 
 from .announcer import plain
 from .devices import DeviceRegistry
+from .sender import OUTAGE
 from .service import Heartbeat
 
 __all__ = ["DeviceServer"]
@@ -209,7 +210,7 @@ class DeviceServer:
                     self._publish_reading(name)
                 if name in configured:
                     self._publish_configuration(name)
-            except (NotConnected, DeliveryUnknown):
+            except OUTAGE:
                 self._note(changed)
                 self._note(configured, configuration=True)
                 return False

@@ -14,7 +14,6 @@ from labspine.errors import LabspineError
 
 from .device_server import DeviceServer
 from .devices import DeviceRegistry
-from .file_writer import FileWriter
 from .plans import PlanRegistry, default_plans
 from .scan_server import ScanServer
 
@@ -85,9 +84,11 @@ class LabHost:
             NotConnected: If the broker cannot be reached.
             ConfigError: If another scan server serves this broker.
         """
+        from .file_writer import FileWriter  # needs h5py, which a client does not
+
         makers: list[tuple[str, Callable[[RedisConnector], HostedService]]] = [
             ("device_server", lambda c: DeviceServer(c, self.registry)),
-            ("file_writer", lambda c: FileWriter(c, data_dir=self.data_dir)),
+            ("file_writer", lambda c: FileWriter(c, directory=self.data_dir)),
             *((f"extra_{number}", maker) for number, maker in enumerate(self._extras)),
             ("scan_server", lambda c: ScanServer(c, self.registry, self.plans, metadata=self._metadata)),
         ]

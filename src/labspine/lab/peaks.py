@@ -51,8 +51,8 @@ def peak_statistics(x: ArrayLike, y: ArrayLike) -> PeakStatistics:
     Find peak, centre and width of a measured curve.
 
     The half height is halfway between smallest and largest value; crossings are searched outwards from the
-    maximum and interpolated linearly. Positions may rise, fall or go there and back: points are sorted, and those at the
-    same position are averaged. A scan over a dip should be given with ``-y``.
+    maximum and interpolated linearly. Positions may rise, fall or go there and back: points are sorted, and
+    those at the same position are averaged. A scan over a dip should be given with ``-y``.
 
     Args:
         x: Positions, shape (n,), any order and units.
@@ -126,7 +126,9 @@ def _crossing(positions: FloatArray, values: FloatArray, half: float) -> float |
     after = int(below[0])
     before = after - 1
     fraction = (values[before] - half) / (values[before] - values[after])
-    return float(positions[before] + fraction * (positions[after] - positions[before]))
+    ends = sorted((positions[before], positions[after]))
+    crossing = positions[before] + fraction * (positions[after] - positions[before])
+    return float(min(max(crossing, ends[0]), ends[1]))  # rounding may lead out of the interval
 
 
 def _centre_of_mass(positions: FloatArray, weights: FloatArray) -> float:
@@ -134,4 +136,5 @@ def _centre_of_mass(positions: FloatArray, weights: FloatArray) -> float:
     steps = np.diff(positions)
     widths = np.concatenate(([steps[0]], steps[:-1] + steps[1:], [steps[-1]]))
     masses = weights * widths
-    return float((positions * masses).sum() / masses.sum())
+    mean = float((positions * masses).sum() / masses.sum())
+    return min(max(mean, float(positions[0])), float(positions[-1]))

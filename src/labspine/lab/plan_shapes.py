@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from types import MappingProxyType
+from typing import Any, Literal
 
 from labspine.errors import PlanError, shown
 
@@ -16,6 +17,8 @@ __all__ = ["MAX_POINTS", "SHAPES", "Shape", "check_count"]
 
 MAX_POINTS = 1_000_000
 """More points than this are refused: a typing error, or a case for a fly scan."""
+
+Reach = Literal["position", "distance", "power"]
 
 _DEVICE_WORDS = frozenset({"motor"})
 _COUNT_WORDS = frozenset({"num"})
@@ -34,6 +37,7 @@ class Shape:
         has_tail: Whether the number of points follows the groups (it may be given as ``num=`` too).
         is_product: Whether the points of the groups multiply (a grid) instead of going together.
         is_single: Whether there is exactly one group.
+        reach: What the numbers mean: positions, distances from where the motor is, or powers of ten.
     """
 
     usage: str
@@ -42,6 +46,7 @@ class Shape:
     has_tail: bool = False
     is_product: bool = False
     is_single: bool = False
+    reach: Reach = "position"
 
     def check(
         self, args: Sequence[object], kwargs: Mapping[str, object], *, registry: DeviceRegistry
@@ -78,6 +83,34 @@ class Shape:
         if self.has_tail:
             return check_count("num", tail)
         return self._points([count for count in counts if count is not None])
+
+    def check_limits(self, args: Sequence[object], *, registry: DeviceRegistry) -> None:
+        """
+        Compare the outermost positions with the limits of the motors, without walking through the plan.
+
+        Args:
+            args: Arguments that have passed `check`.
+            registry: The devices that exist.
+
+        Raises:
+            PlanError: If a motor would leave its limits.
+        """
+        rest = list(args[1:]) if self.has_detectors else list(args)
+        width = len(self.group)
+        for i in range(0, len(rest) - width + 1, width):
+            name = str(rest[i])
+            limits = registry.limits(name)
+            for word, value in zip(self.group, rest[i : i + width], strict=True):
+                if limits is not None and word in ("start", "stop", "position", "positions"):
+                    self._check_reach(name, value, limits=limits, device=registry[name])
+
+    def _check_reach(self, name: str, value: Any, *, limits: tuple[float, float], device: object) -> None:
+        origin = float(getattr(device, "position", 0.0)) if self.reach == "distance" else 0.0
+        for number in value if isinstance(value, (list, tuple)) else [value]:
+            given = float(number)
+            place = 10.0**given if self.reach == "power" else origin + given
+            if not limits[0] <= place <= limits[1]:
+                raise PlanError(f"{name}: {place:g} is outside limits [{limits[0]:g}, {limits[1]:g}]")
 
     def _complaint(self, rest: Sequence[object]) -> str:
         given = " ".join(shown(value, 20) for value in rest) or "nothing"
@@ -167,15 +200,14 @@ _LIST_GRID = Shape("<detectors> <motor> <[positions]> [...]", ("motor", "positio
 SHAPES: Mapping[str, Shape] = MappingProxyType(
     {
         "scan": _LINE,
-        "rel_scan": _LINE,
-        "log_scan": _LOG,
-        "rel_log_scan": _LOG,
+        "rel_scan": replace(_LINE, reach="distance"),
+        "log_scan": replace(_LOG, reach="power"),
         "grid_scan": _GRID,
-        "rel_grid_scan": _GRID,
+        "rel_grid_scan": replace(_GRID, reach="distance"),
         "list_scan": _LIST,
-        "rel_list_scan": _LIST,
+        "rel_list_scan": replace(_LIST, reach="distance"),
         "list_grid_scan": _LIST_GRID,
-        "rel_list_grid_scan": _LIST_GRID,
+        "rel_list_grid_scan": replace(_LIST_GRID, reach="distance"),
         "mv": Shape("<motor> <position> [...]", ("motor", "position"), has_detectors=False),
     }
 )

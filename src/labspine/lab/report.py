@@ -18,7 +18,7 @@ ReportStatus = Literal["waiting", "open", "paused", "closed", "aborted", "halted
 
 _FINAL = ("closed", "aborted", "halted", "user_completed")
 _WATCH_S = 1.0
-_SILENCE_LIMIT_S = 8.0
+_SILENCE_LIMIT_S = 5.0
 _FILE_WAIT_S = 5.0
 
 
@@ -39,6 +39,7 @@ class ScanReport:
         self._changed = threading.Condition()
         self._entry: Mapping[str, Any] = {}
         self._statuses: dict[str, ScanStatusMessage] = {}
+        self._heard_mono_s = mono_s()
 
     def take_entry(self, entry: Mapping[str, Any]) -> None:
         """Take the entry of the queue that belongs to this request; called by the client."""
@@ -114,18 +115,27 @@ class ScanReport:
 
         Raises:
             DeadlinePassed: If it has not ended in time; it goes on.
-            NoScanServer: If the scan server has vanished and nobody took over within 8 s.
+            NoScanServer: If the scan server has vanished and nobody took over within 5 s.
         """
         deadline = None if timeout_s is None else mono_s() + timeout_s
-        heard_mono_s = mono_s()
+        self._heard_mono_s = mono_s()
         while not self._wait_until(lambda: self.done, deadline):
             if deadline is not None and mono_s() >= deadline:
                 raise DeadlinePassed(f"the scan has not ended within {timeout_s:g} s; it is {self.status}")
-            if self._server_lives():
-                heard_mono_s = mono_s()
-            elif mono_s() - heard_mono_s > _SILENCE_LIMIT_S:
-                raise NoScanServer(f'scan server "{self.service}" has vanished; the scan was {self.status}')
+            self.check_server()
         return self
+
+    def check_server(self) -> None:
+        """
+        Look whether the scan server still lives; call it now and then while waiting.
+
+        Raises:
+            NoScanServer: If it has shown no sign of life for 5 s of such calls.
+        """
+        if self.done or self._server_lives():
+            self._heard_mono_s = mono_s()
+        elif mono_s() - self._heard_mono_s > _SILENCE_LIMIT_S:
+            raise NoScanServer(f'scan server "{self.service}" has vanished; the scan was {self.status}')
 
     def wait_begun(self, timeout_s: float) -> str:
         """

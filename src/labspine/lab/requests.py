@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
+from labspine.clock import mono_s
 from labspine.engine import Preflight, preflight
 from labspine.errors import LabspineError, PlanError, RequestRefused, did_you_mean, shown
 from labspine.messages import ScanQueueMessage
@@ -21,6 +22,9 @@ __all__ = ["ReadyScan", "prepare"]
 _RESERVED_METADATA = frozenset({"uid", "time", "scan_id", "plan_name", "plan_type", "versions"})
 _MAX_DEPTH = 8
 
+_WALK_S = 0.3
+"""How long the walk through a plan may take, so that a request is answered within half a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadyScan:
@@ -30,6 +34,7 @@ class ReadyScan:
     plan: PlanEntry
     build: Callable[[], Iterable[object]]
     forecast: Preflight
+    num_points: int | None
     user_metadata: dict[str, object]
 
     @property
@@ -74,17 +79,21 @@ def _prepare(message: ScanQueueMessage, registry: DeviceRegistry, plans: PlanReg
     metadata = check_metadata(message.metadata.get("user_metadata"))
     bound = _bind(entry, args, kwargs)
     _check_detectors(bound, registry)
+    points: int | None = None
     if entry.shape is not None:
-        entry.shape.check(args, kwargs, registry=registry)
+        points = entry.shape.check(args, kwargs, registry=registry)
     elif "num" in bound.arguments:
-        check_count("num", bound.arguments["num"])
+        points = check_count("num", bound.arguments["num"])
     _resolve(bound, registry)
 
     def build() -> Iterable[object]:
         return entry.function(*bound.args, **bound.kwargs)
 
-    forecast = _walk(entry.name, build)
-    return ReadyScan(message, entry, build, forecast, metadata)
+    forecast, is_complete = _walk(entry.name, build, points)
+    if not is_complete and entry.shape is not None:
+        entry.shape.check_limits(args, registry=registry)
+    num_points = forecast.num_points if is_complete else points
+    return ReadyScan(message, entry, build, forecast, num_points, metadata)
 
 
 def _arguments(parameter: Mapping[str, object]) -> tuple[list[object], dict[str, object]]:
@@ -166,17 +175,41 @@ def _devices(value: object, registry: DeviceRegistry, *, strict: bool, depth: in
     return value
 
 
-def _walk(name: str, build: Callable[[], Iterable[object]]) -> Preflight:
+def _walk(name: str, build: Callable[[], Iterable[object]], points: int | None) -> tuple[Preflight, bool]:
+    """Walk through the plan for a limited time; tell what was found, and whether the walk reached the end."""
+    cut: list[bool] = []
     try:
-        forecast = preflight(build())
+        forecast = preflight(_for_a_while(build(), cut))
     except LabspineError:
         raise
     except Exception as error:
         raise PlanError(f"{name} cannot be built from these arguments: {shown(str(error), 300)}") from error
+    is_complete = forecast.is_complete and not cut
     if forecast.problems:
-        first, more = forecast.problems[0], len(forecast.problems) - 1
-        raise PlanError(f"{first} (and {more} more)" if more else str(first))
-    return forecast
+        first = forecast.problems[0]
+        if not is_complete and points is not None:
+            # The walk ends after many problems, and then has counted only so far.
+            first = first.replace(f" of {forecast.num_points})", f" of {points})")
+        raise PlanError(first)
+    return forecast, is_complete
+
+
+def _for_a_while(plan: Iterable[object], cut: list[bool]) -> Generator[object, object, None]:
+    """Pass a plan on until the time for looking at it is over: bluesky needs over 1 ms for each point."""
+    inner = iter(plan)
+    send = getattr(inner, "send", None)
+    deadline = mono_s() + _WALK_S
+    answer: object = None
+    while mono_s() < deadline:
+        try:
+            msg = next(inner) if send is None or answer is None else send(answer)
+        except StopIteration:
+            return
+        answer = yield msg
+    cut.append(True)
+    close = getattr(inner, "close", None)
+    if callable(close):
+        close()
 
 
 def check_metadata(metadata: object) -> dict[str, object]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from labspine.clock import mono_s
 from labspine.engine import RunEngine, RunEngineInterrupted
 from labspine.errors import InvalidOperation
 
@@ -18,6 +20,8 @@ from .devices import DeviceRegistry
 __all__ = ["Outcome", "PlanRunner", "Way"]
 
 _log = logging.getLogger("labspine.lab")
+
+_CLOSE_LIMIT_S = 1.0
 
 Way = Literal["abort", "halt", "stop"]
 
@@ -55,8 +59,10 @@ class PlanRunner:
         on_state: Callable[[Literal["open", "paused"]], None],
         metadata: Mapping[str, object] | None = None,
     ) -> None:
+        self._loop = asyncio.new_event_loop()
         self.engine = RunEngine(
             dict(metadata or {}),
+            loop=self._loop,
             context_managers=[],
             preprocessors=[lambda plan: with_baseline(plan, registry)],
             scan_id_source=lambda _md: next_scan_number(),
@@ -196,5 +202,13 @@ class PlanRunner:
                 return self.engine.stop()
 
     def close(self) -> None:
-        """End the thread of the engine."""
-        self.engine.close()
+        """End the thread of the engine; a plan that does not let go of it keeps it."""
+        if self._loop.is_closed():
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        deadline = mono_s() + _CLOSE_LIMIT_S
+        pause = threading.Event()
+        while self._loop.is_running() and mono_s() < deadline:
+            pause.wait(0.005)
+        if not self._loop.is_running():
+            self._loop.close()

@@ -66,7 +66,7 @@ class ScanServer:
         self._sender = Sender(connector, name=f"{name}-sender")
         self._queue = ScanQueue(connector, self._sender)
         self._numbers = ScanNumbers()
-        self._announcer = Announcer(self._sender, registry, bundled=connector.profile == "bec4")
+        self._announcer = Announcer(self._sender, registry, bundled=connector.options.profile == "bec4")
         self._runner = PlanRunner(
             self._announcer,
             registry,
@@ -149,21 +149,19 @@ class ScanServer:
                     f'scan server "{self.name}" serves this broker already ({where}); stop it first'
                 )
 
-    def _requests(self) -> dict[str, object]:
-        """Where requests come from: one channel, or one for each user in a BEC."""
-        if self._connector.profile == "bec4":
-            return {"patterns": MessageEndpoints.pattern("scan_queue_request")}
-        return {"topics": MessageEndpoints.scan_queue_request()}
-
     def _register(self) -> None:
-        self._connector.register(cb=self._desk.on_request, **self._requests())
-        self._connector.register(MessageEndpoints.scan_queue_modification_request(), cb=self._on_modification)
+        if self._connector.options.profile == "bec4":  # there each user has a channel of his own
+            everybody = MessageEndpoints.pattern("scan_queue_request")
+            self._connector.register(patterns=everybody, cb=self._desk.on_request)
+        else:
+            self._connector.register(MessageEndpoints.scan_queue_request(), cb=self._desk.on_request)
+        changes = MessageEndpoints.scan_queue_modification_request()
+        self._connector.register(changes, cb=self._on_modification)
 
     def _unregister(self) -> None:
         try:
-            self._connector.unregister(cb=self._desk.on_request, **self._requests())
-            changes = MessageEndpoints.scan_queue_modification_request()
-            self._connector.unregister(changes, cb=self._on_modification)
+            self._connector.unregister(cb=self._desk.on_request)
+            self._connector.unregister(cb=self._on_modification)
         except LabspineError as error:
             _log.debug("%s: still registered: %s", self.name, error)
 

@@ -85,13 +85,13 @@ class _Follower:
             self._connector.unregister(endpoint, cb=self._take)
 
     def _status_of(self, scan_id: str) -> ScanStatusMessage:
-        status = self._connector.get(MessageEndpoints.public_scan_info(scan_id))
+        status: ScanStatusMessage | None = self._connector.get(MessageEndpoints.public_scan_info(scan_id))
         if status is None:
             raise InvalidArgument(f'no scan "{scan_id}" is known; it may have ended over 30 minutes ago')
         return status
 
     def _running(self) -> ScanStatusMessage:
-        status = self._connector.get(MessageEndpoints.scan_status())
+        status: ScanStatusMessage | None = self._connector.get(MessageEndpoints.scan_status())
         while status is None or status.status not in ("open", "paused"):
             heard = self._hear(self._timeout_s)
             if heard is None:

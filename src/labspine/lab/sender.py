@@ -12,12 +12,15 @@ from typing import Any, Generic, Literal, TypeVar
 from labspine.clock import mono_s
 from labspine.connector import RedisConnector
 from labspine.endpoints import EndpointInfo
-from labspine.errors import DeliveryUnknown, LabspineError, NotConnected
+from labspine.errors import DeadlinePassed, DeliveryUnknown, LabspineError, NotConnected
 from labspine.messages import BundleMessage, Message
 
-__all__ = ["Outgoing", "Sender"]
+__all__ = ["OUTAGE", "Outgoing", "Sender"]
 
 _log = logging.getLogger("labspine.lab")
+
+OUTAGE = (NotConnected, DeliveryUnknown, DeadlinePassed)
+"""Errors that go away when the broker comes back."""
 
 _BATCH = 64
 _FIRST_PAUSE_S = 0.05
@@ -46,9 +49,9 @@ class Sender:
     Send messages in order from one thread, and keep them while the broker is away.
 
     Messages of ``put`` are kept in order and sent at least once: what a broken connection left in the dark is
-    sent again (the connector first looks into the history, so events hardly ever come twice). So everything that goes through here must mean the same when
-    it comes twice: segments carry their point_id, statuses their timestamp, list entries are
-    removed by value.
+    sent again (the connector first looks into the history, so events hardly ever come twice). So everything
+    that goes through here must mean the same when it comes twice: segments carry their point_id, statuses
+    their timestamp, list entries are removed by value.
     Of ``put_latest`` only the last message per channel is kept, and it has no place in the order.
 
     Args:
@@ -194,11 +197,11 @@ class Sender:
                 sent.append(item)
         try:
             results = pipeline.execute(return_errors=True)
-        except (NotConnected, DeliveryUnknown):
+        except OUTAGE:
             return sent
         left = []
         for item, result in zip(sent, results, strict=True):
-            if isinstance(result, (NotConnected, DeliveryUnknown)):
+            if isinstance(result, OUTAGE):
                 left.append(item)
             elif isinstance(result, LabspineError):
                 self._refuse(item, result)

@@ -4,7 +4,7 @@ from .address import Address, parse_address
 from .asyncio import AsyncConnection, open_connection
 from .asyncio_wire import AsyncioWire
 from .protocol import AsyncWire, ConnectionLost, Wire, WireOptions
-from .resp import NOTHING_YET, pack
+from .resp import NOTHING_YET, pack, settle
 from .sync import SyncConnection
 from .sync_wire import SyncWire
 from .translate import ErrorReply, translated
@@ -24,5 +24,6 @@ __all__ = [
     "open_connection",
     "pack",
     "parse_address",
+    "settle",
     "translated",
 ]

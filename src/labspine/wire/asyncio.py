@@ -100,6 +100,11 @@ class AsyncConnection(asyncio.Protocol):
             self._write_this_turn(packed)
         return await future
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer is due."""
+        return bool(self._pending)
+
     def write(self, packed: bytes | list[bytes]) -> None:
         """Hand bytes to the transport now, behind what waits for the end of this turn."""
         if self._outbox:

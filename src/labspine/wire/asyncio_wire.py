@@ -179,6 +179,14 @@ class AsyncioWire:
                 "an AsyncConnector belongs to the event loop and process that first used it: make a new one"
             )
 
+    def distrust(self) -> None:
+        """Close what nobody uses now: another link to this broker was found dead, so these may be, too."""
+        for line in (self._commands, self._bulk):
+            if line.connection is not None and not line.connection.is_waiting:
+                line.connection.close()
+        while self._waiters:
+            self._waiters.pop().close()
+
     async def close(self) -> None:
         """Close every connection; tasks that wait on one get `NotConnected` or `DeliveryUnknown`."""
         self._is_closed = True

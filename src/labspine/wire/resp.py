@@ -12,7 +12,7 @@ from typing import Any
 import hiredis
 
 from ..errors import LabspineError
-from ..flows import Command, Exchange
+from ..flows import Exchange
 from .translate import ErrorReply, translated
 
 __all__ = [
@@ -29,9 +29,14 @@ GATHER_ABOVE_BYTES = 16 * 1024
 NOTHING_YET = False
 """What the parser returns while a reply is incomplete (RESP2 has no booleans)."""
 
-_MULTI = b"*1\r\n$5\r\nMULTI\r\n"
-_EXEC = b"*1\r\n$4\r\nEXEC\r\n"
-_TEMPLATES = tuple(b"*%d\r\n" % n + b"$%d\r\n%b\r\n" * n for n in range(16))
+_MOST_LENGTHS = 2048
+_MOST_COUNTS = 32
+_MULTI = b"*1\r\n$5\r\nMULTI"
+_EXEC = b"\r\n*1\r\n$4\r\nEXEC\r\n"
+# Each piece begins with the line end of the piece before it, so that an argument costs two pieces, not three.
+_LENGTHS = tuple(b"\r\n$%d\r\n" % length for length in range(_MOST_LENGTHS))
+_COUNTS = tuple(b"\r\n*%d" % count for count in range(_MOST_COUNTS))
+_FIRST_COUNTS = tuple(count[2:] for count in _COUNTS)
 
 
 def new_reader() -> hiredis.Reader:
@@ -49,49 +54,27 @@ def pack(ask: Exchange) -> bytes | list[bytes]:
     Returns:
         One buffer; or several, in order, when a value is too large to be worth copying.
     """
-    commands = ask.commands
-    if len(commands) == 1 and not ask.transaction:
-        return _pack_one(commands[0])
     parts: list[bytes] = [_MULTI] if ask.transaction else []
-    large = False
-    for command in commands:
-        packed = _pack_one(command)
-        if isinstance(packed, bytes):
-            parts.append(packed)
+    largest = 0
+    for command in ask.commands:
+        count = len(command)
+        if count < _MOST_COUNTS:
+            parts.append(_COUNTS[count] if parts else _FIRST_COUNTS[count])
         else:
-            parts += packed
-            large = True
-    if ask.transaction:
-        parts.append(_EXEC)
-    return _joined_small(parts) if large else b"".join(parts)
-
-
-def _pack_one(command: Command) -> bytes | list[bytes]:
-    flat: list[Any] = []
-    size = 0
-    for argument in command:
-        if isinstance(argument, str):
-            raw = argument.encode()
-        elif isinstance(argument, bytes):
-            raw = argument
-        else:
-            raw = b"%d" % argument
-        length = len(raw)
-        size += length
-        flat.append(length)
-        flat.append(raw)
-    if size <= GATHER_ABOVE_BYTES and len(command) < 16:
-        return _TEMPLATES[len(command)] % tuple(flat)
-    return _pack_large(flat)
-
-
-def _pack_large(flat: list[Any]) -> list[bytes]:
-    parts: list[bytes] = [b"*%d\r\n" % (len(flat) // 2)]
-    for at in range(0, len(flat), 2):
-        parts.append(b"$%d\r\n" % flat[at])
-        parts.append(flat[at + 1])
-        parts.append(b"\r\n")
-    return _joined_small(parts)
+            parts.append((b"\r\n*%d" if parts else b"*%d") % count)
+        for argument in command:
+            if isinstance(argument, bytes):
+                raw = argument
+            elif isinstance(argument, str):
+                raw = argument.encode()
+            else:
+                raw = b"%d" % argument
+            length = len(raw)
+            largest = max(largest, length) if length > _MOST_LENGTHS else largest
+            parts.append(_LENGTHS[length] if length < _MOST_LENGTHS else b"\r\n$%d\r\n" % length)
+            parts.append(raw)
+    parts.append(_EXEC if ask.transaction else b"\r\n")
+    return b"".join(parts) if largest <= GATHER_ABOVE_BYTES else _joined_small(parts)
 
 
 def _joined_small(parts: list[bytes]) -> list[bytes]:

@@ -222,6 +222,17 @@ class SyncWire:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         raise NotConnected(f"this connector to {self.address} is closed")
 
+    def distrust(self) -> None:
+        """Close what nobody uses now: another link to this broker was found dead, so these may be, too."""
+        for slot in self._slots:
+            if slot.lock.acquire(False):
+                if slot.connection is not None:
+                    slot.connection.close()
+                    slot.connection = None
+                slot.lock.release()
+        while self._waiters:
+            self._waiters.pop().close()
+
     def close(self) -> None:
         """Close every connection; threads that wait on one get `NotConnected` or `DeliveryUnknown`."""
         self._is_closed = True

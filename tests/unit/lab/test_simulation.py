@@ -33,8 +33,8 @@ def timeline() -> Timeline:
 def test_motor_and_detectors_satisfy_the_bluesky_protocols() -> None:
     registry = simulated_beamline(speed=100.0)
     motor, det, i0, temperature = (registry[n] for n in ("x", "det", "i0", "temperature"))
-    for protocol in ("Movable", "Locatable", "Readable", "Configurable", "Stoppable", "Checkable", "Stageable",
-                     "Subscribable", "HasHints"):  # fmt: skip
+    of_motors = "Movable Locatable Readable Configurable Stoppable Checkable Stageable Subscribable HasHints"
+    for protocol in of_motors.split():
         assert isinstance(motor, getattr(protocols, protocol)), protocol
     for device in (det, i0):
         for protocol in ("Triggerable", "Readable", "Configurable", "Stoppable", "Stageable", "Subscribable"):

@@ -15,7 +15,7 @@ from typing import Any
 from ...clock import mono_s
 from ...errors import DeadlinePassed, LabspineError, NotConnected
 from ...flows import history
-from ...wire import AsyncConnection, ConnectionLost
+from ...wire import AsyncConnection, ConnectionLost, settle
 from ..counters import Counters
 from ..routes import Route, Routes
 from ..subscriptions import Subscription
@@ -35,6 +35,7 @@ class AsyncReader:
         connect: Opens a connection.
         perform: Performs a flow on the connector's wire.
         workers: Run what must not run here.
+        distrust: Called when a link was silent: others may be dead, too.
         counters: Where to count.
         timeout_s: Longest wait for a confirmation, in seconds.
     """
@@ -45,12 +46,14 @@ class AsyncReader:
         perform: Callable[..., Any],
         workers: AsyncWorkers,
         *,
+        distrust: Callable[[], None],
         counters: Counters,
         timeout_s: float,
     ) -> None:
         self._connect = connect
         self._perform = perform
         self._workers = workers
+        self._distrust = distrust
         self._counters = counters
         self._timeout_s = timeout_s
         self._is_closed = False
@@ -153,7 +156,7 @@ class AsyncReader:
         """Connect, and say all subscriptions in one write."""
         try:
             connection = await self._connect()
-            positions = await self._perform(history.last_ids(self._routes.sources()))
+            positions = await self._ends(connection)
         except ConnectionLost as lost:
             raise NotConnected(f"no connection for subscriptions: {lost}") from lost
         self._connection = connection
@@ -166,6 +169,17 @@ class AsyncReader:
     def _hear(self, reply: Any) -> None:
         if not self._routes.dispatch(reply):
             self._routes.conclude(reply)
+
+    async def _ends(self, connection: AsyncConnection) -> dict[str, history.EntryId]:
+        """Ask on the new connection itself where the histories end now."""
+        flow = history.last_ids(self._routes.sources())
+        try:
+            ask = next(flow)
+            while True:
+                ask = flow.send(settle(ask, await connection.exchange(ask)))
+        except StopIteration as end:
+            positions: dict[str, history.EntryId] = end.value
+            return positions
 
     def _write(self, words: bytes) -> None:
         if self._connection is not None and not self._connection.is_closed:
@@ -205,6 +219,7 @@ class AsyncReader:
             except TimeoutError:
                 pass
             if mono_s() - connection.received_mono_s > SILENCE_S:
+                self._distrust()
                 _log.warning(
                     "nothing was heard for %s s on the subscriber's connection; coming back", SILENCE_S
                 )

@@ -68,6 +68,7 @@ class RedisConnector:
             self._open_reader,
             self._perform,
             self._workers,
+            distrust=self._wire.distrust,
             counters=self.counters,
             timeout_s=self.options.timeout_s,
         )

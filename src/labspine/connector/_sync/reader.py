@@ -17,7 +17,7 @@ from typing import Any
 from ...clock import mono_s
 from ...errors import DeadlinePassed, LabspineError, NotConnected
 from ...flows import history
-from ...wire import NOTHING_YET, ConnectionLost, SyncConnection
+from ...wire import NOTHING_YET, ConnectionLost, SyncConnection, settle
 from ..counters import Counters
 from ..routes import Route, Routes
 from ..subscriptions import Subscription
@@ -50,6 +50,7 @@ class Reader:
         connect: Opens a connection.
         perform: Performs a flow on the connector's wire.
         workers: Run what must not run here.
+        distrust: Called when a link was silent: others may be dead, too.
         counters: Where to count.
         timeout_s: Longest wait for a confirmation, in seconds.
     """
@@ -60,12 +61,14 @@ class Reader:
         perform: Callable[..., Any],
         workers: Workers,
         *,
+        distrust: Callable[[], None],
         counters: Counters,
         timeout_s: float,
     ) -> None:
         self._connect = connect
         self._perform = perform
         self._workers = workers
+        self._distrust = distrust
         self._counters = counters
         self._timeout_s = timeout_s
         self._is_closed = False
@@ -175,7 +178,7 @@ class Reader:
         """Connect, and say all subscriptions in one write."""
         try:
             connection = self._connect()
-            positions = self._perform(history.last_ids(self._routes.sources()))
+            positions = self._ends(connection)
         except ConnectionLost as lost:
             raise NotConnected(f"no connection for subscriptions: {lost}") from lost
         is_tls = connection.address.tls
@@ -189,6 +192,17 @@ class Reader:
             words = self._routes.open_link(positions)
             if words:
                 self._write(words)
+
+    def _ends(self, connection: SyncConnection) -> dict[str, history.EntryId]:
+        """Ask on the new connection itself where the histories end now."""
+        flow = history.last_ids(self._routes.sources())
+        try:
+            ask = next(flow)
+            while True:
+                ask = flow.send(settle(ask, connection.exchange(ask)))
+        except StopIteration as end:
+            positions: dict[str, history.EntryId] = end.value
+            return positions
 
     def _write(self, words: bytes) -> None:
         """Say something; with TLS the thread says it: two threads must not share one TLS link."""
@@ -241,6 +255,7 @@ class Reader:
                 heard_mono_s = mono_s()
             except BlockingIOError:
                 if mono_s() - heard_mono_s > SILENCE_S:
+                    self._distrust()
                     raise ConnectionLost(f"nothing was heard for {SILENCE_S} s", sent=True) from None
             reply = next_reply()
             while reply is not NOTHING_YET:

@@ -82,7 +82,8 @@ class AssetBook:
                 width = self._same_width(doc, width)
             elif name != "datum":
                 raise BadAsset(
-                    f'a device announced a "{shown(name)}"; allowed: resource, datum, stream_resource, stream_datum'
+                    f'a device announced a "{shown(name)}"; '
+                    "allowed: resource, datum, stream_resource, stream_datum"
                 )
             ready.append((name, doc))
         if received and stream is not None and received != stream.external:

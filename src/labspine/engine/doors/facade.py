@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Self
 
 from ..base import EngineBase, default_scan_id_source
 from ..bluesky_link import announce_loop, qt_aware_wait
@@ -191,6 +191,26 @@ class RunEngine(EngineBase):
             session.rest.wait(START_S)
         self.emitter.unsubscribe_all()
 
+    def close(self) -> None:
+        """
+        End the engine's loop and thread; the engine cannot be used afterwards. A second call does nothing.
+
+        Raises:
+            EngineBusy: If it is called on the engine's own thread.
+        """
+        self._not_on_loop("close()")
+        self.reset()
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._th.join(START_S)
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
     def _end(self, state: str, reason: str = "") -> Any:
         was_paused = self._state.is_paused
         session = self._request_ending(state, reason)
@@ -274,8 +294,8 @@ def _running_thread(loop: asyncio.AbstractEventLoop) -> threading.Thread:
         return known
     if loop.is_running():
         raise EngineBusy(
-            "this loop runs already, in a thread that this engine does not own: a blocking engine would stop it; "
-            "use AsyncRunEngine there"
+            "this loop runs already, in a thread that this engine does not own: "
+            "a blocking engine would stop it; use AsyncRunEngine there"
         )
     started = threading.Event()
     thread = threading.Thread(target=loop.run_forever, name="labspine-engine", daemon=True)

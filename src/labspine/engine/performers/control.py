@@ -54,7 +54,7 @@ def clear_checkpoint(session: Session, msg: Any) -> None:
 
 def rewindable(session: Session, msg: Any) -> bool:
     """
-    Allow or forbid replaying: ``Msg('rewindable', None, True | False | None)``. The answer is the present rule.
+    Allow or forbid replaying: ``Msg('rewindable', None, True | False | None)``. The answer is the rule.
 
     Raises:
         BadStep: If there is not exactly one argument.

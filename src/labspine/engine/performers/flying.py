@@ -70,6 +70,8 @@ async def collect(session: Session, msg: Any) -> Any:
     for obj in objects:
         if not (hasattr(obj, "describe_collect") and hasattr(obj, "name")):
             raise lacking(obj, ("name", "describe_collect"), "collect")
+        if len(objects) > 1 and not _writes_streams(obj):
+            raise lacking(obj, ("collect_asset_docs", "get_index"), "collect")
         run.uncollected.pop(id(obj), None)
     stream = _declared_stream(run, objects, msg.kwargs.get("name"))
     if stream is None:
@@ -145,7 +147,8 @@ def _check_disjoint(flyer_name: str, described: Mapping[str, Any]) -> None:
         both = sorted(keys.keys() & others.keys())
         if both:
             raise MismatchedReading(
-                f"{flyer_name} describes the keys {both} in two streams, {first} and {second}"
+                f"Can't use identical data keys in multiple streams: {flyer_name} describes {both} "
+                f'in "{first}" and in "{second}"'
             )
 
 
@@ -175,9 +178,6 @@ def flat_keys(described: Mapping[str, Any], stream_name: str, flyer_name: str) -
 async def _emit_assets(session: Session, run: Run, *, objects: list[Any], stream: Stream | None) -> int:
     index = None
     if len(objects) > 1:
-        unable = [obj for obj in objects if not _writes_streams(obj)]
-        if unable:
-            raise lacking(unable[0], ("collect_asset_docs", "get_index"), "collect")
         # All advance together, as far as the slowest has come.
         index = min(await asyncio.gather(*(settle(obj.get_index()) for obj in objects)))
     found: list[Any] = []

@@ -163,7 +163,8 @@ class World:
     def _position_or_zero(self, obj: Any) -> Any:
         position = self.position(obj)
         if position is None:
-            text = f"{getattr(obj, 'name', obj)}: the present position is not known without asking it; 0 is assumed"
+            name = getattr(obj, "name", obj)
+            text = f"{name}: the present position is not known without asking it; 0 is assumed"
             if text not in self.notes:
                 self.notes.append(text)
             return 0.0

@@ -1,13 +1,23 @@
 // Numbers and times as people read them. Pure.
 
+const SHOWN_DIGITS = 5;
+
 /** Five significant digits; a dash where there is no number. */
 export function number(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e7) return minus(String(value));
   if (size >= 1e7 || size < 1e-4) return minus(value.toExponential(3));
-  if (Number.isInteger(value)) return minus(String(value));
-  return minus(value.toFixed(Math.max(0, Math.min(6, 4 - Math.floor(Math.log10(size))))));
+  return minus(String(Number(value.toPrecision(SHOWN_DIGITS))));
+}
+
+/** The numbers of one column of a table: each as short as `number`, all with the same decimals. */
+export function column(values) {
+  const short = values.map(number);
+  if (short.some((text) => text.includes("e"))) return short;
+  const decimals = Math.max(0, ...short.map((text) => (text.split(".")[1] ?? "").length));
+  return values.map((value, i) => (Number.isFinite(value) ? minus(value.toFixed(decimals)) : short[i]));
 }
 
 /** Minutes and seconds, hours when needed. */

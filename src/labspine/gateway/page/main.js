@@ -24,7 +24,7 @@ const selectors = new Selectors(document.getElementById("x-select"), document.ge
 });
 const socket = new GatewaySocket({ onUpdate: take, onLink: linkChanged, position: () => store.position() });
 const controls = new Controls((action, scanId) => socket.command(action, scanId));
-const drawn = { version: -1, curve: null, status: null };
+const drawn = { version: -1, curve: null, status: null, notBeforeMs: 0 };
 let isAwake = false;
 
 function take(update) {
@@ -58,13 +58,21 @@ function render() {
   controls.show(page.link, page.state);
   const status = page.state?.scan?.status ?? null;
   if (store.version === drawn.version && status === drawn.status) return;
+  const begunMs = performance.now();
+  if (begunMs < drawn.notBeforeMs) {
+    setTimeout(wake, drawn.notBeforeMs - begunMs);
+    return;
+  }
   drawn.version = store.version;
   drawn.status = status;
   drawn.curve = curve();
   plot.show(drawn.curve);
-  table.show(store, drawn.curve.axisNames, page.state?.scan?.devices ?? {});
+  table.show(store, drawn.curve.axisNames, page.state?.scan);
   showPeak(drawn.curve);
   document.getElementById("plot-empty").hidden = store.length > 0;
+  // A large scan takes long to draw: it gets a quarter of the time, so that buttons stay quick.
+  const endedMs = performance.now();
+  drawn.notBeforeMs = endedMs + 3 * (endedMs - begunMs);
 }
 
 // Which columns are drawn, and how: chosen by the person, or by what the scan moves and reads.
@@ -74,10 +82,17 @@ function curve() {
   const names = [...store.columns.keys()];
   const axisNames = (scan?.axes ?? []).map((axis) => columnOf(axis, names, devices)).filter(Boolean);
   const moved = new Set(scan?.axes ?? []);
+  const hints = scan?.hints ?? [];
   const signals = names.filter((name) => !moved.has(devices[name] ?? name));
   const fast = fastestAxis(new Map(axisNames.map((name) => [name, store.column(name)])));
   const xName = page.chosen.x ?? fast ?? axisNames[0] ?? INDEX;
-  const yName = page.chosen.y ?? signals.find((name) => name === devices[name]) ?? signals[0] ?? names[0] ?? null;
+  const yName =
+    page.chosen.y ??
+    signals.find((name) => hints.includes(name)) ??
+    signals.find((name) => name === devices[name]) ??
+    signals[0] ??
+    names[0] ??
+    null;
   selectors.show([...new Set([...axisNames, INDEX, ...names])], [...new Set([...signals, ...names])], xName, yName);
   const xs = xName === INDEX ? store.ids.view() : store.column(xName);
   const ys = yName === null ? new Float64Array(xs.length) : store.column(yName);
@@ -85,9 +100,16 @@ function curve() {
   const last = sweeps.at(-1);
   const peak = last ? peakOf(xs.subarray(last.first, last.last + 1), ys.subarray(last.first, last.last + 1)) : null;
   return {
-    xs, ys, sweeps, peak, axisNames, xName, yName, xLabel: xName,
+    xs, ys, sweeps, peak, axisNames, xName, yName,
+    xLabel: withUnit(xName, scan),
+    yLabel: withUnit(yName ?? "", scan),
     isRunning: scan?.status === "open" || scan?.status === "paused",
   };
+}
+
+function withUnit(name, scan) {
+  const unit = scan?.units?.[name];
+  return unit ? `${name} (${unit})` : name;
 }
 
 function columnOf(axis, names, devices) {
@@ -119,4 +141,4 @@ function showPoint(index) {
 setInterval(wake, 500);
 
 // For people who look with the browser's tools, and for the tests.
-window.labspine = { store, page };
+window.labspine = { store, page, socket };

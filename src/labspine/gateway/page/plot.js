@@ -29,6 +29,7 @@ export class LivePlot {
   show(data) {
     this.data = data;
     this.plot.axes[0].label = data.xLabel ?? "";
+    this.plot.axes[1].label = data.yLabel ?? "";
     this.plot.setData([null, [data.xs, data.ys]]);
   }
 
@@ -48,7 +49,7 @@ export class LivePlot {
       },
       axes: [
         { ...axis, grid: lines, ticks: lines, label: "", labelSize: 22, size: 34, gap: 6 },
-        { ...axis, grid: lines, ticks: lines, size: (u, values) => axisWidth(values), gap: 8 },
+        { ...axis, grid: lines, ticks: lines, label: "", labelSize: 22, size: (u, values) => axisWidth(values), gap: 8 },
       ],
       series: [
         {},
@@ -67,10 +68,10 @@ export class LivePlot {
     return { width: Math.max(200, this.frame.clientWidth), height: Math.max(160, this.frame.clientHeight) };
   }
 
-  // The peak: a band as wide as the FWHM and a dashed line at the centre.
+  // The peak, once both sides are there: a band as wide as the FWHM and a dashed line at the centre.
   #band(u) {
     const peak = this.data.peak;
-    if (!peak || peak.centre === null) return;
+    if (!peak || peak.fwhm === null) return;
     const { ctx, bbox } = u;
     const place = (x) => u.valToPos(x, "x", true);
     ctx.save();
@@ -213,7 +214,7 @@ function withMargin(values, share) {
 
 function axisWidth(values) {
   const longest = Math.max(1, ...(values ?? []).map((text) => text?.length ?? 0));
-  return Math.max(48, 22 + 7 * longest);
+  return Math.max(42, 26 + 7 * longest);
 }
 
 function readColours() {

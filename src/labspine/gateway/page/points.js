@@ -1,6 +1,6 @@
 // The table of the last points and the two lists of columns.
 
-import { clock, number } from "/static/format.js";
+import { clock, column } from "/static/format.js";
 
 const ROWS = 20;
 const MOST_COLUMNS = 6;
@@ -13,18 +13,22 @@ export class PointTable {
     this.heading = "";
   }
 
-  show(store, axisNames, devices) {
+  show(store, axisNames, scan) {
+    const rank = (name) => (scan?.hints?.includes(name) ? 2 : 0) + (scan?.devices?.[name] === name ? 1 : 0);
     const others = [...store.columns.keys()].filter((name) => !axisNames.includes(name));
-    others.sort((a, b) => Number(b === devices[b]) - Number(a === devices[a]));
+    others.sort((a, b) => rank(b) - rank(a));
     const names = [...axisNames, ...others].slice(0, MOST_COLUMNS);
     const more = axisNames.length + others.length - names.length;
-    this.#showHead(["#", "time", ...names, ...(more > 0 ? [`+${more} more`] : [])]);
-    const rows = [];
-    for (let i = store.length - 1; i >= 0 && rows.length < ROWS; i -= 1) {
-      const values = names.map((name) => number(store.columns.get(name).values[i]));
-      rows.push([String(store.ids.values[i]), clock(store.times.values[i]), ...values, ...(more > 0 ? [""] : [])]);
-    }
-    this.body.replaceChildren(...rows.map((cells) => row("td", cells)));
+    const headings = names.map((name) => (scan?.units?.[name] ? `${name} (${scan.units[name]})` : name));
+    this.#showHead(["#", "time", ...headings, ...(more > 0 ? [`+${more} more`] : [])]);
+    const newest = (values) => Array.from(values.slice(-ROWS)).reverse();
+    const columns = names.map((name) => column(newest(store.column(name))));
+    const times = newest(store.times.view());
+    const rows = newest(store.ids.view()).map((id, i) => {
+      const cells = [String(id), clock(times[i]), ...columns.map((texts) => texts[i])];
+      return row("td", more > 0 ? [...cells, ""] : cells);
+    });
+    this.body.replaceChildren(...rows);
   }
 
   #showHead(cells) {

@@ -68,7 +68,7 @@ function showScan(scan) {
   const [kind, text] = STATUS[scan.status] ?? ["wait", String(scan.status)];
   const why = scan.reason && kind === "bad" ? ` by ${scan.reason}` : "";
   pill(status, kind, text + why);
-  const parts = [scan.axes.join(", "), scan.sample, scan.started_utc_s ? `started ${since(scan.started_utc_s)}` : null];
+  const parts = [scan.words, scan.axes.join(", "), scan.sample, scan.started_utc_s ? `started ${since(scan.started_utc_s)}` : null];
   put(find("scan-sub"), parts.filter(Boolean).join(" · "));
   const mark = { run: "▶ ", wait: "❚❚ ", bad: "✕ ", ok: "✓ " }[kind] ?? "";
   document.title = `${mark}${title} · Labspine`;
@@ -100,8 +100,7 @@ function progressText(scan, done, total, ageS) {
 
 function showLast({ file, alarm, queue }) {
   const state = !file ? "" : !file.done ? " (being written)" : file.successful ? "" : " (failed)";
-  put(find("file"), file ? file.path + state : "none yet");
-  find("file").title = file?.path ?? "";
+  putPath(find("file"), file ? file.path + state : "none yet");
   const device = alarm?.device ? `${alarm.device}: ` : "";
   put(find("alarm"), alarm ? `${since(alarm.seen_utc_s)} ${device}${alarm.text} (${alarm.kind})` : "none");
   find("alarm").dataset.kind = alarm ? "bad" : "";
@@ -111,6 +110,13 @@ function showLast({ file, alarm, queue }) {
 function pill(element, kind, text) {
   if (element.dataset.kind !== kind) element.dataset.kind = kind;
   put(element.querySelector(".text"), text);
+}
+
+// A path may break after its slashes, and is still copied as it is.
+function putPath(element, text) {
+  if (element.textContent === text) return;
+  const parts = text.split(/(?<=\/)/);
+  element.replaceChildren(...parts.flatMap((part) => [part, document.createElement("wbr")]));
 }
 
 // Screen readers speak what changes: so nothing is written that is there already.
