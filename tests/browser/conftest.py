@@ -85,8 +85,10 @@ class Visit:
             self.page.wait_for_timeout(20)
 
     def wait_points(self, count: int, timeout_s: float = 10.0) -> None:
-        """Wait until the page has so many points."""
-        self.wait(f"window.labspine && window.labspine.store.length === {count}", timeout_s)
+        """Wait until the page has so many points and has drawn them."""
+        ours = "window.labspine"
+        drawn = f"{ours}.drawn.version === {ours}.store.version"
+        self.wait(f"{ours} && {ours}.store.length === {count} && {drawn}", timeout_s)
 
     def wait_text(self, element: str, text: str, timeout_s: float = 10.0) -> None:
         """Wait until an element contains a text."""

@@ -196,7 +196,7 @@ def test_the_states_are_honest(broker_process: Any, visit: Visitor, played: Call
         server.begin(11)
         server.points(range(3))
         opened.wait_points(3)
-        assert not opened.page.locator("#pause").is_disabled()
+        opened.wait("!document.getElementById('pause').disabled")
         # When it falls silent, it is missed after 3 s, and stopping can still be tried
         server.fall_silent()
         opened.wait_text("connection", "no scan server")

@@ -74,7 +74,7 @@ def reconfigured(h: Any) -> Any:
     @bpp.run_decorator()
     def inner() -> Any:
         yield from bps.trigger_and_read([h.det])
-        yield from bps.configure(h.det, {"sigma": 2.0})
+        yield from bps.configure(h.det, {"sigma": 2})
         yield from bps.trigger_and_read([h.det])
 
     return inner()
@@ -135,8 +135,11 @@ def folder(parent: Any, name: str) -> str:
 
 def strip_paths(doc: dict[str, Any]) -> dict[str, Any]:
     """Files and their identifiers are random."""
-    drop = {"root", "resource_path", "path_semantics", "datum_kwargs", "resource_kwargs"}
+    # The representation of some devices contains memory addresses; the order of a set is anybody's guess.
+    drop = {"plan_args", "root", "resource_path", "path_semantics", "datum_kwargs", "resource_kwargs"}
     doc = {key: value for key, value in doc.items() if key not in drop}
+    if "motors" in doc:
+        doc["motors"] = sorted(doc["motors"])
     if "data" in doc:
         doc["data"] = {k: v for k, v in doc["data"].items() if not isinstance(v, str)}
         doc["data"] = {k: np.shape(v) if np.ndim(v) > 1 else v for k, v in doc["data"].items()}

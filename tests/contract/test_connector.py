@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from labspine import messages as m
-from labspine.connector import Gap
+from labspine.connector import Gap, RedisConnector
 from labspine.endpoints import EndpointInfo, MessageEndpoints, MessageOp
 from labspine.errors import (
     DecodeError,
@@ -26,6 +26,7 @@ from labspine.testing.waiting import wait_until
 
 SEGMENT = MessageEndpoints.scan_segment()
 NUMBER = MessageEndpoints.scan_number()
+NOISE = MessageEndpoints.device_readback("noise")
 
 
 def point(number: int) -> m.ScanMessage:
@@ -371,6 +372,23 @@ def test_callbacks_that_raise_exit_or_block_hurt_nobody(
     assert "bad callback" in caplog.text
 
 
+def test_a_callback_that_blocks_delays_other_topics_for_an_instant_only(fresh_broker_url: str) -> None:
+    release = threading.Event()
+    with RedisConnector(fresh_broker_url) as bus, RedisConnector(fresh_broker_url) as other:
+        delays: list[float] = []
+        bus.register(SEGMENT, lambda message: release.wait(20))
+        bus.register(NOISE, lambda message: delays.append(time.monotonic() - message.value.metadata["t"]))
+        try:
+            for _ in range(20):
+                other.send(SEGMENT, point(1))
+                other.set_and_publish(NOISE, m.DeviceMessage(signals={}, metadata={"t": time.monotonic()}))
+            wait_until(lambda: len(delays) == 20)
+        finally:
+            release.set()
+    assert max(delays) < 0.5
+    assert sorted(delays)[10] < 0.1
+
+
 def test_a_callback_may_use_and_close_its_connector(connect: Any, fresh_broker_url: str, door: str) -> None:
     bus = connect(fresh_broker_url)
     done = threading.Event()
@@ -694,8 +712,6 @@ def test_without_history_events_are_plain(connect: Any, fresh_broker_url: str) -
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_its_own_connections(fresh_broker_url: str) -> None:
-    from labspine.connector import RedisConnector
-
     with RedisConnector(fresh_broker_url) as bus:
         got: list[Any] = []
         bus.register(SEGMENT, got.append)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labspine.wire.embedded import find_binary
+from labspine.wire.embedded.binary import find_binary
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The tutorials are run: each Python block is executed, each text block is what it printed."""
+"""The README and the tutorials are run: each Python block is executed, each text block is what it printed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from labspine import RedisConnector, RunEngine
+
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted((DOCS / "tutorials").glob("*.md"))
+PAGES = [DOCS.parent / "README.md", *sorted((DOCS / "tutorials").glob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -36,15 +38,20 @@ def _run(source: str, namespace: dict[str, object], where: str) -> str:
 
 
 def test_there_are_tutorials() -> None:
-    assert len(PAGES) >= 2
+    assert len(PAGES) >= 3
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
 def test_the_tutorial_does_what_it_says(page: Path, tcp_broker: str) -> None:
     namespace: dict[str, object] = {"__name__": "__tutorial__"}
     printed = ""
-    for language, text in _blocks(page):
-        if language == "python":
-            printed = _run(text.replace("localhost:6379", tcp_broker), namespace, str(page))
-        elif language == "text":
-            assert printed == text
+    try:
+        for language, text in _blocks(page):
+            if language == "python":
+                printed = _run(text.replace("localhost:6379", tcp_broker), namespace, str(page))
+            elif language == "text":
+                assert printed == text
+    finally:
+        for value in namespace.values():
+            if isinstance(value, RedisConnector | RunEngine):
+                value.close()

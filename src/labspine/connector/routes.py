@@ -179,12 +179,13 @@ class Routes:
 
     # --- what the server says ---
 
-    def dispatch(self, reply: Any) -> bool:
+    def dispatch(self, reply: Any, wake: Callable[[Subscription], None]) -> bool:
         """
         Hand a message to its subscriptions.
 
         Args:
             reply: One reply of the server.
+            wake: Called with a subscription that needs a worker.
 
         Returns:
             False if it is not a message; then it goes to `conclude`.
@@ -203,7 +204,7 @@ class Routes:
             size_bytes = len(payload)
             for subscription in route.subscriptions:
                 if subscription.offer(channel, payload, size_bytes):
-                    self._wake(subscription)
+                    wake(subscription)
         return True
 
     def conclude(self, reply: Any) -> None:

@@ -111,6 +111,8 @@ class Subscription:
         self.heard_since: EntryId = BEGINNING
         self.tells_trimmed = True
         self.is_replay = False
+        self.is_slow_until_mono_s = 0.0
+        self.calls = 0
         self.is_ready = False
         self.is_closed = False
         self.tracker = Tracker()

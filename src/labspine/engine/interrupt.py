@@ -236,6 +236,7 @@ async def begin_suspension(session: Session, msg: Any) -> None:
     session.frames.append(Frame(_suspended(session, (pre_plan, until, post_plan), steps), delivers=is_owed))
     session.frames.append(top)
     session.is_suspending = False
+    session.num_suspensions += 1
     session.attention = session.attention or bool(session.suspensions)
 
 

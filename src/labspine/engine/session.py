@@ -121,6 +121,7 @@ class Session:
         self.resume_wanted = False
         self.is_pause_deferred = False
         self.is_suspending = False
+        self.num_suspensions = 0
         self.suspensions: deque[SuspendRequest] = deque()
         self.errors: deque[BaseException] = deque()
         self.inbox: deque[Callable[[], None]] = deque()

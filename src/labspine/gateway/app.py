@@ -51,7 +51,6 @@ class Gateway:
         key: Secret of the page, at least 16 URL-safe characters; None makes a new one.
         allowed_hosts: Names under which people open the page; needed when ``host`` is not the loopback.
         profile: Names of the channels, when ``broker`` is an address.
-        max_points: Points kept of the scan that is shown; the oldest go first.
         most_sockets: How many pages may be open at once.
         session_s: How long a browser stays logged in, in seconds.
 
@@ -69,7 +68,6 @@ class Gateway:
         key: str | None = None,
         allowed_hosts: Iterable[str] = (),
         profile: Profile = "seed",
-        max_points: int = 100_000,
         most_sockets: int = 32,
         session_s: float = 12 * 3600.0,
     ) -> None:
@@ -83,7 +81,6 @@ class Gateway:
         self._port = port
         self._names = named_hosts(host, allowed_hosts)
         self._key = Access(port, self._names, key=key).key
-        self._max_points = max_points
         self._most_sockets = most_sockets
         self._session_s = session_s
         self._socket: socket.socket | None = None
@@ -177,7 +174,7 @@ class Gateway:
 
     async def _serve(self) -> None:
         assert self._socket is not None  # noqa: S101 - start() has made it
-        model = LiveModel(new_token(4), max_points=self._max_points)
+        model = LiveModel(new_token(4))
         feed = Feed(model, self._address, profile=self._profile)
         access = Access(self.port, self._names, key=self._key, session_s=self._session_s)
         sockets = Sockets(model, feed.send, origins=access.origins)

@@ -27,7 +27,7 @@ from .resp import NOTHING_YET, new_reader, pack, replies_due
 __all__ = ["SyncConnection"]
 
 _BUFFER_BYTES = 16 * 1024
-_LARGEST_BUFFER_BYTES = 1024 * 1024
+_LARGEST_BUFFER_BYTES = 256 * 1024
 _MOST_BUFFERS = 512
 _IDLE_CHECK_S = 0.5
 

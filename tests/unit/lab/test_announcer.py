@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,8 @@ class Bench:
         self.registry = registry
         self.sender = Sender(connector)
         self.announcer = Announcer(self.sender, registry)
-        self.engine = RunEngine(context_managers=[])
+        self.loop = asyncio.new_event_loop()
+        self.engine = RunEngine(context_managers=[], loop=self.loop)
         self.engine.subscribe(self.announcer)
         self.heard: list[Any] = []
         self.documents: list[tuple[str, Any]] = []
@@ -59,6 +62,16 @@ def bench(fresh_broker_url: str) -> Iterator[Bench]:
         bench = Bench(connector, simulated_beamline(speed=1000.0, seed=1))
         yield bench
         bench.sender.stop()
+        bench.loop.call_soon_threadsafe(bench.loop.stop)
+        wait_until(lambda: not bench.loop.is_running(), "end of the engine's loop")
+        bench.loop.close()
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"it did not happen: {what}"
+        time.sleep(0.002)
 
 
 def uids(bench: Bench) -> list[str]:
@@ -114,6 +127,8 @@ def test_point_measured_again_after_a_pause_is_announced_once(bench: Bench) -> N
     assert seq_nums == [1, 2, 2, 3], "the engine takes the point again"
     status = bench.info(uid)
     assert (status.num_monitored_readouts, status.info["repeated_readouts"]) == (3, 1)
+    wait_until(lambda: bench.heard and getattr(bench.heard[-1], "status", "") == "closed", "the last status")
+    wait_until(lambda: sum(isinstance(m, ScanMessage) for m in bench.heard) >= 3, "three points")
     segments = [m.point_id for m in bench.heard if isinstance(m, ScanMessage)]
     assert segments == [0, 1, 2]
 

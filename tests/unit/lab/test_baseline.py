@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +21,16 @@ def registry() -> DeviceRegistry:
 
 
 @pytest.fixture
-def engine(registry: DeviceRegistry) -> RunEngine:
-    return RunEngine(context_managers=[], preprocessors=[lambda plan: with_baseline(plan, registry)])
+def engine(registry: DeviceRegistry) -> Iterator[RunEngine]:
+    loop = asyncio.new_event_loop()
+    with_it = [lambda plan: with_baseline(plan, registry)]
+    yield RunEngine(context_managers=[], preprocessors=with_it, loop=loop)
+    loop.call_soon_threadsafe(loop.stop)
+    deadline = time.monotonic() + 10
+    while loop.is_running():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    loop.close()
 
 
 def streams(documents: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, int]]:

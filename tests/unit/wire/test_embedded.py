@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -180,6 +181,20 @@ def test_without_a_data_dir_the_state_directory_is_used(
     name = fresh_name()
     with embedded.start(name) as found:
         assert found.data_dir == tmp_path / "labspine" / name
+
+
+def test_a_server_that_somebody_else_could_have_put_there_is_not_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="lab", dir="/tmp") as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        assert embedded.find("x") is None
+        (Path(short) / "labspine").mkdir(mode=0o700)
+        assert embedded.find("x") is None
+        (Path(short) / "labspine").chmod(0o777)
+        for call in (embedded.find, embedded.start):
+            with pytest.raises(ConfigError, match="mode 0777"):
+                call("x")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "-x", "a" * 41, "a b", "a\n", "ä", None, 7])

@@ -239,6 +239,7 @@ class AsyncDelivery:
 
     async def _call(self, subscription: Subscription, channel: bytes, value: object) -> None:
         self._counters.delivered += 1
+        subscription.calls += 1
         try:
             await call(subscription.callback, MessageObject(channel.decode(), value), subscription.kwargs)
         except Exception:

@@ -167,7 +167,7 @@ class AsyncReader:
             self._write(words)
 
     def _hear(self, reply: Any) -> None:
-        if not self._routes.dispatch(reply):
+        if not self._routes.dispatch(reply, self._workers.wake):
             self._routes.conclude(reply)
 
     async def _ends(self, connection: AsyncConnection) -> dict[str, history.EntryId]:

@@ -238,6 +238,7 @@ class Delivery:
 
     def _call(self, subscription: Subscription, channel: bytes, value: object) -> None:
         self._counters.delivered += 1
+        subscription.calls += 1
         try:
             call(subscription.callback, MessageObject(channel.decode(), value), subscription.kwargs)
         except Exception:

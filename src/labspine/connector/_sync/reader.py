@@ -1,8 +1,12 @@
 """
 The reader: one thread and one connection for all subscriptions of a connector.
 
-It hands messages to queues and never runs a callback. It insists on hearing something every few seconds,
-comes back by itself when the link breaks, subscribes again, and lets durable subscriptions catch up.
+It hands messages to queues. While callbacks are quick it runs them itself, because a hand-over to another
+thread costs more than most callbacks; a second thread watches, and takes the reading over as soon as a
+callback takes long (`Turn`). Slow callbacks and catching up are given to workers at once.
+
+The reader insists on hearing something every few seconds, comes back by itself when the link breaks,
+subscribes again, and lets durable subscriptions catch up.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import logging
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +27,7 @@ from ..counters import Counters
 from ..routes import Route, Routes
 from ..subscriptions import Subscription
 from ..timing import FIRST_PAUSE_S, PING_EVERY_S, SILENCE_S, TICK_S, next_pause_s, with_jitter
+from .turn import Turn
 from .workers import Workers
 
 __all__ = ["Reader"]
@@ -83,6 +89,8 @@ class Reader:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._routes = Routes(self._workers.wake)
+        self._woken: deque[Subscription] = deque()
+        self._turn = Turn(self._go_on, self._stop)
         self._connection = None
         self._thread: threading.Thread | None = None
         self._outbox: list[bytes] = []
@@ -157,6 +165,7 @@ class Reader:
         with self._lock:
             self._is_closed = True
             self._stop.set()
+            self._turn.stop()
             self.remove(self._routes.subscriptions())
             self._routes.give_up(NotConnected("this connector is closed"))
             if self._connection is not None:
@@ -171,8 +180,13 @@ class Reader:
             raise NotConnected("this connector is closed")
         if self._thread is None or not self._thread.is_alive():
             self._open()
-            self._thread = threading.Thread(target=self._run, name="labspine-reader", daemon=True)
-            self._thread.start()
+            self._go_on(self._turn.number)
+            self._turn.start()
+
+    def _go_on(self, turn: int) -> None:
+        """Begin a thread that reads, or that takes the reading over from one that is stuck in a callback."""
+        self._thread = threading.Thread(target=self._run, args=(turn,), name="labspine-reader", daemon=True)
+        self._thread.start()
 
     def _open(self) -> None:
         """Connect, and say all subscriptions in one write."""
@@ -217,12 +231,12 @@ class Reader:
         except (ConnectionLost, BlockingIOError):
             connection.abort()  # the thread notices, comes back and says everything again
 
-    def _run(self) -> None:
+    def _run(self, turn: int) -> None:
         while not self._stop.is_set():
             connection = self._connection
             try:
-                if connection is not None:
-                    self._listen(connection)
+                if connection is not None and not self._listen(connection, turn):
+                    return
             except Exception as error:
                 if not self._stop.is_set():
                     _log.warning("the subscriber's connection broke: %s; coming back", error)
@@ -245,11 +259,13 @@ class Reader:
             self._stop.wait(with_jitter(pause_s))
             pause_s = next_pause_s(pause_s)
 
-    def _listen(self, connection: SyncConnection) -> None:
-        """Hand out messages until the link breaks."""
+    def _listen(self, connection: SyncConnection, turn: int) -> bool:
+        """Hand out messages until the link breaks; False when another thread has taken over."""
         heard_mono_s = asked_mono_s = mono_s()
-        dispatch, next_reply = self._routes.dispatch, connection.next_reply
+        dispatch, next_reply, wake = self._routes.dispatch, connection.next_reply, self._woken.append
         while not self._stop.is_set():
+            if self._woken and not self._run_callbacks(turn):
+                return False
             try:
                 connection.receive()
                 heard_mono_s = mono_s()
@@ -259,7 +275,7 @@ class Reader:
                     raise ConnectionLost(f"nothing was heard for {SILENCE_S} s", sent=True) from None
             reply = next_reply()
             while reply is not NOTHING_YET:
-                if not dispatch(reply):
+                if not dispatch(reply, wake):
                     with self._lock:
                         self._routes.conclude(reply)
                 reply = next_reply()
@@ -268,6 +284,22 @@ class Reader:
             if mono_s() - asked_mono_s >= PING_EVERY_S:
                 asked_mono_s = mono_s()
                 self._ask_for_life()
+        return True
+
+    def _run_callbacks(self, turn: int) -> bool:
+        """Work on the subscriptions that were woken; False when another thread has taken over meanwhile."""
+        now_mono_s = mono_s()
+        while self._woken:
+            subscription = self._woken.popleft()
+            if subscription.may_read() or subscription.is_slow_until_mono_s > now_mono_s:
+                self._workers.wake(subscription)
+                continue
+            self._turn.begin(now_mono_s, subscription)
+            subscription.run()
+            now_mono_s = mono_s()
+            if not self._turn.end(turn, now_mono_s):
+                return False
+        return True
 
     def _flush(self, connection: SyncConnection) -> None:
         with self._lock:

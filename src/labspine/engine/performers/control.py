@@ -146,4 +146,6 @@ async def start_suspender(session: Session, msg: Any) -> None:
 
 async def resume_from_suspender(session: Session, msg: Any) -> None:
     """End a suspension; sent by the engine itself."""
-    await wake_devices(session)
+    session.num_suspensions -= 1
+    if session.num_suspensions <= 0:
+        await wake_devices(session)

@@ -141,4 +141,4 @@ function showPoint(index) {
 setInterval(wake, 500);
 
 // For people who look with the browser's tools, and for the tests.
-window.labspine = { store, page, socket };
+window.labspine = { store, page, socket, drawn };

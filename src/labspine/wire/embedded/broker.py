@@ -203,8 +203,13 @@ def find(name: str = "default") -> str | None:
 
     Raises:
         InvalidName: If the name is not allowed.
+        ConfigError: If somebody else could have put a server there.
     """
     place = locate(name)
+    for path in (place.runtime_dir.parent, place.runtime_dir):
+        if not os.path.lexists(path):
+            return None
+        private_dir(path, purpose="runtime directory")
     return place.url if is_answering(place.socket_path) else None
 
 
