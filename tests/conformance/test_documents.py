@@ -128,6 +128,10 @@ def test_a_plan_makes_the_documents_that_bluesky_makes(
     assert mine or name == "stubs without a run"
 
 
+def strip_text(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if not isinstance(value, str)}
+
+
 def folder(parent: Any, name: str) -> str:
     (parent / name).mkdir()
     return str(parent / name)
@@ -140,8 +144,11 @@ def strip_paths(doc: dict[str, Any]) -> dict[str, Any]:
     doc = {key: value for key, value in doc.items() if key not in drop}
     if "motors" in doc:
         doc["motors"] = sorted(doc["motors"])
+    if "configuration" in doc:
+        parts = doc["configuration"].items()
+        doc["configuration"] = {k: {**v, "data": strip_text(v["data"])} for k, v in parts}
     if "data" in doc:
-        doc["data"] = {k: v for k, v in doc["data"].items() if not isinstance(v, str)}
+        doc["data"] = strip_text(doc["data"])
         doc["data"] = {k: np.shape(v) if np.ndim(v) > 1 else v for k, v in doc["data"].items()}
     return doc
 

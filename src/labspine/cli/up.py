@@ -122,7 +122,12 @@ class StopRequest:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until somebody asks to stop; return whether that happened in time."""
-        return self._event.wait(timeout_s)
+        if timeout_s is not None:
+            return self._event.wait(timeout_s)
+        # A signal is noticed between two waits; an endless one may not be woken.
+        while not self._event.wait(0.2):
+            pass
+        return True
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """The two doors for programmers: say and hear messages on a broker (seeds 000 and 001)."""
 
+from ..flows import ServerReport
 from ._async.connector import AsyncConnector
 from ._async.pipeline import AsyncPipeline
 from ._sync.connector import RedisConnector
@@ -19,4 +20,5 @@ __all__ = [
     "MessageObject",
     "Pipeline",
     "RedisConnector",
+    "ServerReport",
 ]

@@ -103,6 +103,8 @@ class Subscription:
         self.source = source
         self.key = endpoint.endpoint.encode()
         self.is_stream = endpoint.message_op.name == "STREAM"
+        self.is_value = endpoint.message_op.name == "SET_PUBLISH"
+        self.message_type = endpoint.message_type
         self.newest_only = False
         self.most_entries = 10_000
         self.most_bytes = 8 * 1024 * 1024
@@ -209,7 +211,7 @@ class Subscription:
             self.heard_since = heard_since
             if self.source is not None:
                 return self.state is State.BEHIND and self._wake()
-            self._wants_last_value = is_again and self.endpoint.message_op.name == "SET_PUBLISH"
+            self._wants_last_value = is_again and self.is_value
             return self._wants_last_value and self._wake()
 
     def reached(self, position: EntryId) -> None:

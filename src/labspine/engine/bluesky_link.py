@@ -9,13 +9,15 @@ The one place that knows that bluesky exists: it looks into ``sys.modules`` and 
 from __future__ import annotations
 
 import asyncio
-import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    # At run time it would cost 8 ms.
+    import importlib.abc
 
 __all__ = ["announce_loop", "foreign", "host_versions", "qt_aware_wait"]
 
@@ -58,7 +60,7 @@ def _tell(module: ModuleType) -> None:
         setter(_Announcer.loop)
 
 
-class _Announcer(importlib.abc.MetaPathFinder):
+class _Announcer:
     """Wait for the import of ``bluesky.run_engine`` and tell it the loop."""
 
     loop: asyncio.AbstractEventLoop | None = None
@@ -71,11 +73,11 @@ class _Announcer(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _TellAfterwards(spec.loader)
+            spec.loader = cast("importlib.abc.Loader", _TellAfterwards(spec.loader))
         return spec
 
 
-class _TellAfterwards(importlib.abc.Loader):
+class _TellAfterwards:
     def __init__(self, loader: importlib.abc.Loader) -> None:
         self._loader = loader
 

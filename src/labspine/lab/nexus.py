@@ -15,7 +15,6 @@ The layout::
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +23,13 @@ import numpy as np
 
 from ..errors import ConfigError, InvalidArgument
 from .nexus_column import GrowingColumn
+from .nexus_disk import ForgivingFile
 from .nexus_grid import write_grid
 from .nexus_parts import (
     add_scales,
     describe,
     iso_time,
     require_group,
-    unlock,
     write_baseline,
     write_head,
 )
@@ -93,9 +92,9 @@ class NexusFile:
         self._waiting_bytes = 0
         self._written: set[int] = set()
         self._grown: dict[str, GrowingColumn] = {}
-        self._file = h5py.File(path, "x", libver=("earliest", "v108"), track_order=True)
-        unlock(self._file)
-        write_head(self._file, facts)
+        self._disk = ForgivingFile(path)
+        self._file = h5py.File(self._disk, "w", libver=("earliest", "v108"), track_order=True)
+        write_head(self._file, facts, file_name=path.name)
         self.flush()
 
     def write_point(self, point_id: int, data: Data) -> None:
@@ -123,7 +122,7 @@ class NexusFile:
             for signal, reading in signals.items():
                 self._write_value(point_id, device, signal, reading)
         if self._waiting_bytes >= _MOST_WAITING_BYTES:
-            self._write_waiting()
+            self.flush()
 
     def write_baseline(self, data: Data) -> None:
         """
@@ -139,6 +138,7 @@ class NexusFile:
         """Hand everything to the operating system, so that others can read it."""
         self._write_waiting()
         self._file.flush()
+        self._disk.commit()
 
     def close(
         self,
@@ -184,15 +184,18 @@ class NexusFile:
             paths.append("/entry/grid")
         paths += ["/entry/baseline"] if "baseline" in entry else []
         self._file.close()
-        with self.path.open("rb") as written:
-            os.fsync(written.fileno())
+        try:
+            self._disk.commit()
+            self._disk.sync()
+        finally:
+            self._disk.close()
         return paths
 
     def abandon(self) -> None:
         """Close the file as it is, after an error."""
-        # HDF5 may be unable to write what it still holds.
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             self._file.close()
+        self._disk.close()
 
     def _begin_data(self, data: Data) -> None:
         group = require_group(self._file, "/entry/data", "NXdata")

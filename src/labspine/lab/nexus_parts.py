@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from .scan_columns import Columns, ScanFacts, as_array, as_scalar
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["add_scales", "describe", "iso_time", "require_group", "unlock", "write_baseline", "write_head"]
+__all__ = ["add_scales", "describe", "iso_time", "require_group", "write_baseline", "write_head"]
 
 Data = Mapping[str, Mapping[str, Mapping[str, object]]]
 
@@ -110,13 +109,14 @@ def write_baseline(file: h5py.File, columns: Columns, data: Data) -> None:
     group.attrs["description"] = "readings of the baseline devices"
 
 
-def write_head(file: h5py.File, facts: ScanFacts) -> None:
+def write_head(file: h5py.File, facts: ScanFacts, *, file_name: str) -> None:
     """
     Write everything that is known when a scan begins.
 
     Args:
         file: The new file.
         facts: The scan.
+        file_name: Its name on the disk.
     """
     import h5py
 
@@ -124,7 +124,7 @@ def write_head(file: h5py.File, facts: ScanFacts) -> None:
         {
             "NX_class": "NXroot",
             "default": "entry",
-            "file_name": file.filename.rpartition("/")[2],
+            "file_name": file_name,
             "file_time": iso_time(facts.start_utc_s),
             "creator": "labspine",
             "creator_version": __version__,
@@ -151,19 +151,6 @@ def write_head(file: h5py.File, facts: ScanFacts) -> None:
     if isinstance(sample, str) and sample:
         require_group(file, "/entry/sample", "NXsample")["name"] = sample
     require_group(file, "/entry/instrument", "NXinstrument")
-
-
-def unlock(file: h5py.File) -> None:
-    """
-    Take away the lock that HDF5 puts on a file, so that readers need not wait for the end of the scan.
-
-    With ``locking=False`` other processes could read as well, but this process could not: HDF5 refuses to
-    open a file twice with different settings.
-    """
-    with contextlib.suppress(ImportError, OSError, NotImplementedError):
-        import fcntl
-
-        fcntl.flock(file.id.get_vfd_handle(), fcntl.LOCK_UN)
 
 
 def iso_time(utc_s: float) -> str:

@@ -154,6 +154,13 @@ class Caller(threading.Thread):
         return self
 
 
+def commands_of(engine: RunEngine) -> list[str]:
+    """Keep the commands of all steps from now on; a command is in the list when its step begins."""
+    seen: list[str] = []
+    engine.msg_hook = lambda msg: seen.append(msg.command)
+    return seen
+
+
 class Docs(list[tuple[str, dict[str, Any]]]):
     """Receives documents."""
 
@@ -191,5 +198,6 @@ def kit() -> SimpleNamespace:
         Caller=Caller,
         Docs=Docs,
         until=until,
+        commands_of=commands_of,
         done_status=done_status,
     )

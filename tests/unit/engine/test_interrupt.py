@@ -119,12 +119,14 @@ def test_an_interrupted_asynchronous_read_gives_its_reading(engine: Any, kit: An
     def plan() -> Any:
         answers.append((yield Msg("slow_read", slow)))
 
+    seen = kit.commands_of(engine)
     call = kit.Caller(lambda: engine(plan()))
-    kit.until(lambda: engine.state.is_running)
+    kit.until(lambda: seen)
     engine.request_pause()
     assert isinstance(call.finished().error, RunEngineInterrupted)
     gate.set()
     engine.resume()
+    assert seen == ["slow_read", "slow_read"]
     assert answers[0]["det"]["value"] == 0
 
 
@@ -138,14 +140,16 @@ def test_an_interrupted_open_run_is_not_lost(kit: Any) -> None:
 
     with RunEngine(context_managers=[], scan_id_source=slow_source) as engine:
         docs = kit.Docs()
+        seen = kit.commands_of(engine)
         call = kit.Caller(lambda: engine(events(kit.Detector(), count=1), docs))
-        kit.until(lambda: engine.state.is_running)
+        kit.until(lambda: seen)
         engine.request_pause()
         assert isinstance(call.finished().error, RunEngineInterrupted)
         gate.set()
         engine.resume()
         assert docs.names == ["start", "descriptor", "event", "stop"]
         assert docs.of("start")[0]["scan_id"] == 7
+        assert seen.count("open_run") == 2
 
 
 def test_pausing_again_during_the_replay_still_answers(engine: Any, kit: Any) -> None:
@@ -276,8 +280,9 @@ def test_stop_and_abort_let_the_plan_clean_up(
         finally:
             heard.append((yield Msg("RE_class")))
 
+    seen = kit.commands_of(engine)
     call = kit.Caller(lambda: engine(plan()))
-    kit.until(lambda: engine.state.is_running and docs)
+    kit.until(lambda: "sleep" in seen)
     if from_pause:
         engine.request_pause()
         call.finished()
@@ -316,8 +321,9 @@ def test_halt_performs_no_further_step_of_the_plan(engine: Any, docs: Any, kit: 
             yield Msg("set", motor, 99)
 
     motor = kit.Motor()
+    seen = kit.commands_of(engine)
     call = kit.Caller(lambda: engine(plan()))
-    kit.until(lambda: docs)
+    kit.until(lambda: "sleep" in seen)
     engine.halt()
     assert isinstance(call.finished().error, RunEngineInterrupted)
     assert isinstance(heard[0], PlanHalt)
@@ -336,11 +342,14 @@ def stubborn() -> Any:
 
 
 def test_a_stubborn_plan_can_be_stopped_by_escalating(engine: Any, kit: Any) -> None:
+    seen = kit.commands_of(engine)
     call = kit.Caller(lambda: engine(stubborn()))
-    kit.until(lambda: engine.state.is_running)
-    for request, state in ((engine.stop, "stopping"), (engine.abort, "aborting"), (engine.abort, "aborting")):
+    requests = ((engine.stop, "stopping"), (engine.abort, "aborting"), (engine.abort, "aborting"))
+    for number, (request, state) in enumerate(requests, 1):
+        kit.until(lambda n=number: len(seen) == n, "a sleep of the plan")
         request()
         assert engine.state == state
+    kit.until(lambda: len(seen) == 4, "the last sleep of the plan")
     with pytest.raises(TransitionError):
         engine.stop()
     engine.halt()

@@ -27,14 +27,8 @@ class Gate:
         self._loop.call_soon_threadsafe(self.event.set)
 
 
-def commands_of(engine: Any) -> list[str]:
-    seen: list[str] = []
-    engine.msg_hook = lambda msg: seen.append(msg.command)
-    return seen
-
-
 def test_a_suspension_rests_waits_and_replays(engine: Any, docs: Any, kit: Any) -> None:
-    seen, gate, motor = commands_of(engine), Gate(engine), kit.Motor()
+    seen, gate, motor = kit.commands_of(engine), Gate(engine), kit.Motor()
     signal = kit.Signal()
 
     def plan() -> Any:
@@ -76,7 +70,7 @@ def test_a_suspension_rests_waits_and_replays(engine: Any, docs: Any, kit: Any) 
 
 
 def test_two_suspensions_both_hold_the_plan(engine: Any, kit: Any) -> None:
-    seen, one, two = commands_of(engine), Gate(engine), Gate(engine)
+    seen, one, two = kit.commands_of(engine), Gate(engine), Gate(engine)
     call = kit.Caller(lambda: engine([Msg("checkpoint"), Msg("sleep", None, 0.05), Msg("RE_class")]))
     kit.until(lambda: "sleep" in seen)
     engine.request_suspend(one.event.wait)
@@ -113,7 +107,7 @@ def test_a_suspension_without_a_checkpoint_aborts(engine: Any, docs: Any, kit: A
 
 
 def test_a_suspended_plan_can_be_paused_resumed_and_aborted(engine: Any, kit: Any) -> None:
-    seen, gate = commands_of(engine), Gate(engine)
+    seen, gate = kit.commands_of(engine), Gate(engine)
     call = kit.Caller(lambda: engine([Msg("checkpoint"), Msg("sleep", None, 0.05)]))
     kit.until(lambda: "sleep" in seen)
     engine.request_suspend(gate.event.wait)
@@ -136,7 +130,7 @@ def test_a_request_without_a_plan_is_ignored(engine: Any) -> None:
 
 @pytest.mark.parametrize("trip_before", [True, False])
 def test_suspenders_of_bluesky_hold_a_plan(engine: Any, kit: Any, *, trip_before: bool) -> None:
-    seen = commands_of(engine)
+    seen = kit.commands_of(engine)
     signal = OphydSignal(name="shutter", value=0)
     suspender = SuspendBoolHigh(signal)
     engine.install_suspender(suspender)

@@ -127,7 +127,8 @@ def test_point_measured_again_after_a_pause_is_announced_once(bench: Bench) -> N
     assert seq_nums == [1, 2, 2, 3], "the engine takes the point again"
     status = bench.info(uid)
     assert (status.num_monitored_readouts, status.info["repeated_readouts"]) == (3, 1)
-    wait_until(lambda: bench.heard and getattr(bench.heard[-1], "status", "") == "closed", "the last status")
+    ends = lambda: [m for m in bench.heard if getattr(m, "status", "") == "closed"]  # noqa: E731
+    wait_until(lambda: ends() != [], "the last status")
     wait_until(lambda: sum(isinstance(m, ScanMessage) for m in bench.heard) >= 3, "three points")
     segments = [m.point_id for m in bench.heard if isinstance(m, ScanMessage)]
     assert segments == [0, 1, 2]

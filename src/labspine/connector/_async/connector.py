@@ -10,7 +10,20 @@ from typing import Any, TypeVar
 from ...clock import mono_s
 from ...endpoints import EndpointInfo
 from ...errors import InvalidArgument
-from ...flows import Cursors, Flow, Recording, events, lists, located, located_pattern, sets, state, streams
+from ...flows import (
+    Cursors,
+    Flow,
+    Recording,
+    ServerReport,
+    events,
+    lists,
+    located,
+    located_pattern,
+    server,
+    sets,
+    state,
+    streams,
+)
 from ...messages import Message
 from ...wire import AsyncConnection, AsyncioWire, open_connection
 from ..callbacks import Callback
@@ -445,6 +458,12 @@ class AsyncConnector:
     async def get_set_members(self, endpoint: Endpoint) -> list[Any]:
         """Read all members of a set, in no order."""
         return await self._perform(sets.get_set_members(located(endpoint, self._profile)))
+
+    # --- the broker itself ---
+
+    async def server_report(self) -> ServerReport:
+        """Ask the broker for its version, clock, persistence and memory policy."""
+        return await self._perform(server.server_report())
 
     # --- many at once ---
 

@@ -71,7 +71,8 @@ class Delivery:
     def _deliver_event(self, subscription: Subscription, channel: bytes, payload: bytes) -> None:
         stamp = read_stamp(payload)
         if stamp is None or subscription.source is None:
-            self._remember_plain(subscription, channel, payload)
+            if subscription.is_value:
+                self._remember_plain(subscription, channel, payload)
             self._give(subscription, channel, payload)
             return
         verdict = subscription.tracker.judge(channel, *stamp)
@@ -86,11 +87,10 @@ class Delivery:
         self._give(subscription, channel, payload)
 
     def _remember_plain(self, subscription: Subscription, channel: bytes, payload: bytes) -> None:
-        if subscription.endpoint.message_op.name == "SET_PUBLISH":
-            seen = subscription.last_plain
-            if channel not in seen and len(seen) >= _MOST_PLAIN_CHANNELS:
-                del seen[next(iter(seen))]
-            seen[channel] = hash(payload)
+        seen = subscription.last_plain
+        if channel not in seen and len(seen) >= _MOST_PLAIN_CHANNELS:
+            del seen[next(iter(seen))]
+        seen[channel] = hash(payload)
 
     def _repeat_last_value(self, subscription: Subscription) -> None:
         """After a reconnect: deliver the stored value of each channel, unless it is what came last."""
@@ -220,7 +220,7 @@ class Delivery:
 
     def _give(self, subscription: Subscription, channel: bytes, payload: bytes) -> None:
         try:
-            value = decode(payload, subscription.endpoint.message_type)
+            value = decode(payload, subscription.message_type)
         except LabspineError as error:
             self._undecodable(subscription, channel, error)
             return

@@ -84,7 +84,7 @@ class Turn:
             return True
 
     def _is_slow(self, subscription: Subscription, now_mono_s: float) -> bool:
-        """Tell whether the calls since `begin` took long, each; many quick ones are no reason to hand over."""
+        """Tell whether each call since `begin` took long; many quick ones are no reason to hand over."""
         busy_s = now_mono_s - self._busy_since_mono_s
         return busy_s > _SLOW_CALL_S * max(2, subscription.calls - self._calls_before)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import threading
 import weakref
@@ -258,6 +257,8 @@ class RunEngine(EngineBase):
         self._request_ending("halting")
         if session.rest.wait(PANIC_S):
             return
+        import ctypes
+
         # The plan keeps the thread busy; an exception can reach it between two of its instructions.
         ident = ctypes.c_ulong(self._th.ident or 0)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(_EnginePanic))

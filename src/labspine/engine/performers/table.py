@@ -13,7 +13,7 @@ SUBSCRIBE = ("name", "describe", "subscribe", "clear_sub")
 FLY = ("kickoff", "complete")
 
 BUILT_IN: dict[str, Command] = {
-    "open_run": Command(runs.open_run, is_cacheable=False, patience_s=5.0),
+    "open_run": Command(runs.open_run, is_cacheable=False),
     "close_run": Command(runs.close_run, is_cacheable=False, in_run=True),
     "create": Command(runs.create, in_run=True),
     "save": Command(runs.save, in_run=True),

@@ -34,8 +34,8 @@ def preflight(
     Walk through a plan without touching hardware: nothing is set, triggered, staged or configured.
 
     Present positions are read where a device tells them without waiting, so that relative plans are judged
-    rightly. Detectors of adaptive plans are read as they are now. A plan that looks at ``obj.position`` itself,
-    as bluesky's relative moves do, sees the present position and not the one after the moves before.
+    rightly. Detectors of adaptive plans are read as they are now. A plan that looks at ``obj.position``
+    itself, as bluesky's relative moves do, sees the present position, not the one after the moves before.
 
     Args:
         plan: A fresh plan; it is used up.
