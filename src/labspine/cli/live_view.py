@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from ..lab.peaks import PeakStatistics
     from ..messages import FileMessage, ScanMessage, ScanStatusMessage
 
 __all__ = ["LiveView"]
@@ -31,13 +30,13 @@ class LiveView:
         self.file: FileMessage | None = None
         self._points: dict[int, ScanMessage] = {}
         self._order: list[ScanMessage] = []
-        self._columns: list[str] = []
-        self._started_utc_s = 0.0
+        self._began_utc_s: float | None = None
+        self.is_shown = False
         self._gaps: list[str] = []
 
     @property
     def scan_id(self) -> str | None:
-        """The scan that is shown; None before `open`."""
+        """The scan; None before its first status."""
         return self.status.scan_id if self.status else None
 
     @property
@@ -50,13 +49,10 @@ class LiveView:
         """Whether the file writer has finished the file."""
         return self.file is not None and self.file.done
 
-    def open(self, status: ScanStatusMessage) -> None:
-        """Begin with the first status that is known of a scan."""
-        self.status = status
-        self._started_utc_s = status.timestamp
-
     def set_status(self, status: ScanStatusMessage) -> None:
-        """Take a newer status of the same scan."""
+        """Take a status of the scan; an older one than the present changes nothing but the begin."""
+        if self._began_utc_s is None or status.timestamp < self._began_utc_s:
+            self._began_utc_s = status.timestamp
         if self.status is None or status.timestamp >= self.status.timestamp:
             self.status = status
 
@@ -73,18 +69,25 @@ class LiveView:
         if message.point_id not in self._points:
             self._order.append(message)
         self._points[message.point_id] = message
-        if not self._columns:
-            self._columns = self._choose_columns(message)
 
     def points_since(self, index: int) -> list[ScanMessage]:
         """Give the points in the order in which they came, from a number on."""
         return self._order[index:]
 
-    def _choose_columns(self, message: ScanMessage) -> list[str]:
-        """Put the moving axes first, then everything else that is one number."""
-        numbers = [s for s, v in _values(message).items() if isinstance(v, (int, float))]
-        axes = [name for name in self._axes() if name in numbers]
-        return axes + [name for name in numbers if name not in axes]
+    @property
+    def _columns(self) -> list[str]:
+        """Name what is one number: the moving axes first, then the hinted signals, then the others."""
+        if not self._order:
+            return []
+        numbers = [s for s, v in _values(self._order[0]).items() if isinstance(v, (int, float))]
+        hinted = self._hinted()
+        ranked = {name: (name not in self._axes(), name not in hinted) for name in numbers}
+        return sorted(numbers, key=ranked.__getitem__)
+
+    def _hinted(self) -> list[str]:
+        hints = (self.status.info.get("hints") if self.status else None) or {}
+        fields = [hint.get("fields", []) for hint in hints.values() if isinstance(hint, dict)]
+        return [str(name) for names in fields for name in names]
 
     def _axes(self) -> list[str]:
         return list((self.status.scan_report_devices or []) if self.status else [])
@@ -136,14 +139,16 @@ class LiveView:
         from rich import box
         from rich.table import Table
 
-        shown = self._columns[: max(1, min(_MAX_COLUMNS, (width - 22) // 12))]
+        columns, hinted = self._columns, {*self._axes(), *self._hinted()}
+        wanted = [name for name in columns if name in hinted] or columns
+        shown = wanted[: max(1, min(_MAX_COLUMNS, (width - 22) // 12))]
         units = self._units()
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("#", justify="right", style="dim")
         table.add_column("time", style="dim")
         for name in shown:
             table.add_column(f"{name} ({units[name]})" if units.get(name) else name, justify="right")
-        hidden = len(self._columns) - len(shown)
+        hidden = len(columns) - len(shown)
         if hidden:
             table.add_column(f"+{hidden} more", style="dim")
         for message in self._order[-_ROWS:]:
@@ -181,25 +186,33 @@ class LiveView:
         status = self.status
         if status is None:
             return ""
-        took_s = max(0.0, status.timestamp - self._started_utc_s)
+        took_s = status.timestamp - (self._began_utc_s or status.timestamp)
         words = [
             f"{_MARKS.get(status.status, '')} #{status.scan_number} {status.status} after {took_s:.1f} s"
         ]
         words.append(f"{len(self._points)} of {status.num_points or len(self._points)} points")
-        peak = self._peak()
-        if peak is not None and peak.max_value is not None:
-            words.append(f"max {peak.max_value:.6g} @ {peak.max_position:.4g}")
-            words.append(f"centre {peak.centre:.4g}" if peak.centre is not None else "no centre")
-            words.append(f"FWHM {peak.fwhm:.4g}" if peak.fwhm is not None else "no FWHM")
+        words.extend(self._statistics())
         return " · ".join(words)
 
-    def _peak(self) -> PeakStatistics | None:
+    def _statistics(self) -> list[str]:
         from ..lab.peaks import peak_statistics
 
         axes, signal = self._axes(), self._signal()
-        if len(axes) != 1 or signal is None or len(self._points) < 3:
-            return None
-        return peak_statistics(self._series(axes[0]), self._series(signal))
+        if not axes or signal is None or len(self._points) < 3:
+            return []
+        values = self._series(signal)
+        if len(axes) > 1:
+            best = max(range(len(values)), key=lambda i: values[i] if isfinite(values[i]) else float("-inf"))
+            places = ", ".join(f"{axis} {self._series(axis)[best]:.4g}" for axis in axes)
+            return [f"max {values[best]:.6g} @ {places}"]
+        peak = peak_statistics(self._series(axes[0]), values)
+        if peak.max_value is None:
+            return []
+        return [
+            f"max {peak.max_value:.6g} @ {peak.max_position:.4g}",
+            f"centre {peak.centre:.4g}" if peak.centre is not None else "no centre",
+            f"FWHM {peak.fwhm:.4g}" if peak.fwhm is not None else "no FWHM",
+        ]
 
     def _signal(self) -> str | None:
         return next((name for name in self._columns if name not in self._axes()), None)
@@ -248,7 +261,7 @@ def _clock(message: ScanMessage) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)[:12] if value is not None else ""
-    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.6g}"
+    return str(value) if isinstance(value, int) else f"{value:.4f}" if abs(value) < 1000 else f"{value:.6g}"
 
 
 def _minutes(seconds: float) -> str:

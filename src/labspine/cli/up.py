@@ -188,7 +188,7 @@ def running_lab(
             from ..wire import embedded
 
             server = stack.enter_context(embedded.start(name))
-            url, broker = server.url, f"embedded Valkey {server.version}"
+            url, broker = server.url, f"embedded {server.version}"
             if not server.is_owner:
                 broker += " (started by another process)"
         registry = make_registry()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +21,7 @@ __all__ = ["watch_request", "watch_scans"]
 _ENDED = ("closed", "aborted", "halted", "user_completed")
 _FILE_WAIT_S = 5.0
 _DRAW_EVERY_S = 0.1
+_KEPT_SCANS = 50
 
 
 def add_to(app: typer.Typer) -> None:
@@ -74,113 +74,99 @@ def watch_request(connector: RedisConnector, report: ScanReport, *, as_json: boo
         pass
 
 
-@dataclass
-class _Event:
-    """One message with the kind of endpoint that it came from."""
-
-    kind: str
-    item: MessageObject
-
-
 class _Follower:
-    """Collect what the bus says about scans; the reader of the connector is never kept waiting."""
+    """Sort what the bus says about scans into one view a scan; the reader of the connector never waits."""
 
     def __init__(self, connector: RedisConnector, report: ScanReport | None = None) -> None:
         from ..endpoints import MessageEndpoints
 
-        self.arrived: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._report = report
-        self._shown: set[str | None] = set()
+        self._arrived: queue.SimpleQueue[tuple[str, MessageObject]] = queue.SimpleQueue()
+        self._views: dict[str, LiveView] = {}
         self._next_check_mono_s = 0.0
         running = connector.get(MessageEndpoints.scan_status())
         is_running = running is not None and running.status not in _ENDED
         replay = is_running or report is not None
+        # What is over before we look is passed over, unless it was requested by us.
+        self._since = running.scan_id if running is not None and is_running and report is None else None
         connector.register(MessageEndpoints.file_event("master"), cb=self._take, kind="file")
         connector.register(MessageEndpoints.scan_status(), cb=self._take, kind="status", from_start=replay)
         connector.register(MessageEndpoints.scan_segment(), cb=self._take, kind="point", from_start=replay)
-        self._only = running.scan_id if running is not None and is_running and report is None else None
 
     def _take(self, item: MessageObject, kind: str = "") -> None:
-        self.arrived.put(_Event(kind, item))
+        self._arrived.put((kind, item))
 
-    def wait(self, timeout_s: float) -> _Event | None:
-        """Give the next event, or None when the time is over."""
+    def pump(self, timeout_s: float) -> None:
+        """
+        Take the next message, if one comes in time.
+
+        Raises:
+            NoScanServer: If the server of the followed request has vanished.
+        """
         try:
-            return self.arrived.get(timeout=timeout_s)
+            kind, item = self._arrived.get(timeout=timeout_s)
         except queue.Empty:
-            return None
+            self._check_server()
+            return
+        for message in item.value if isinstance(item.value, list) else [item.value]:
+            self._sort(kind, message)
 
-    def is_wanted(self, status: ScanStatusMessage) -> bool:
-        """Tell whether to watch the scan that this status announces; each scan is watched once."""
-        if status.scan_id in self._shown:
-            return False
-        if self._report is not None:
-            wanted = status.info.get("RID") == self._report.rid
+    def _sort(self, kind: str, message: Any) -> None:
+        if not hasattr(message, "content"):
+            for view in self._views.values():
+                view.add_gap(str(message))
+            return
+        scan_id = message.metadata.get("scan_id") if kind == "file" else message.scan_id
+        view = self._view_of(scan_id)
+        if kind == "status":
+            view.set_status(message)
+        elif kind == "point":
+            view.add_point(message)
         else:
-            wanted = self._only is None or status.scan_id == self._only
-        if wanted:
-            self._only = None
-            self._shown.add(status.scan_id)
-        return wanted
+            view.set_file(message)
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether the request that is followed has ended, so that no further scan will come."""
-        return self._report is not None and self._report.done
+    def _view_of(self, scan_id: str) -> LiveView:
+        if scan_id not in self._views:
+            self._views[scan_id] = LiveView()
+            while len(self._views) > _KEPT_SCANS:
+                del self._views[next(iter(self._views))]
+        return self._views[scan_id]
 
-    def check_server(self) -> None:
-        """Raise `NoScanServer` if the server of the followed request has vanished; looks once a second."""
+    def next_view(self) -> LiveView | None:
+        """Wait for the next scan that is to be shown; None if none will come."""
+        while True:
+            for view in list(self._views.values()):
+                if view.status is not None and not view.is_shown and self._is_wanted(view.status):
+                    view.is_shown = True
+                    return view
+            if self._report is not None and self._report.done and self._arrived.empty():
+                return None
+            self.pump(0.5)
+
+    def _is_wanted(self, status: ScanStatusMessage) -> bool:
+        if self._report is not None:
+            return bool(status.info.get("RID") == self._report.rid)
+        if self._since is not None and status.scan_id != self._since:
+            return False
+        self._since = None
+        return True
+
+    def _check_server(self) -> None:
         if self._report is not None and time.monotonic() > self._next_check_mono_s:
             self._next_check_mono_s = time.monotonic() + 1.0
             self._report.check_server()
 
 
-def _next_scan(follower: _Follower, view: LiveView) -> bool:
-    """Wait for the announcement of the next scan; points that came before it are kept."""
-    early: list[_Event] = []
-    while view.scan_id is None:
-        event = follower.wait(0.5)
-        if event is None:
-            follower.check_server()
-            if follower.has_ended:
-                return False
-        elif event.kind == "status" and _is_message(event) and follower.is_wanted(event.item.value):
-            view.open(event.item.value)
-        elif event.kind == "point":
-            early = [*early[-20_000:], event]
-    for event in early:
-        _feed(view, event)
-    return True
-
-
 def _show_scan(follower: _Follower, *, as_json: bool) -> bool:
     """Show the next scan until its end; False if none will come."""
-    view = LiveView()
-    if not _next_scan(follower, view):
+    view = follower.next_view()
+    if view is None:
         return False
     if as_json:
         _print_scan(follower, view)
     else:
         _draw_scan(follower, view)
     return True
-
-
-def _is_message(event: _Event) -> bool:
-    return hasattr(event.item.value, "content")
-
-
-def _feed(view: LiveView, event: _Event) -> None:
-    value = event.item.value
-    if not _is_message(event) and not isinstance(value, list):
-        view.add_gap(str(value))
-        return
-    for message in value if isinstance(value, list) else [value]:
-        if event.kind == "point" and message.scan_id == view.scan_id:
-            view.add_point(message)
-        elif event.kind == "status" and message.scan_id == view.scan_id:
-            view.set_status(message)
-        elif event.kind == "file" and message.metadata.get("scan_id") == view.scan_id:
-            view.set_file(message)
 
 
 class _End:
@@ -208,7 +194,7 @@ def _draw_scan(follower: _Follower, view: LiveView) -> None:
     drawn_mono_s = 0.0
     with Live(view, console=out, auto_refresh=False, transient=True) as live:
         while not end.has_come():
-            _take_next(follower, view)
+            follower.pump(_DRAW_EVERY_S)
             if out.is_terminal and time.monotonic() - drawn_mono_s > _DRAW_EVERY_S:
                 live.update(view, refresh=True)
                 drawn_mono_s = time.monotonic()
@@ -230,16 +216,8 @@ def _print_scan(follower: _Follower, view: LiveView) -> None:
             say_json(seen)
         if is_over:
             break
-        _take_next(follower, view)
+        follower.pump(_DRAW_EVERY_S)
     if view.file is None:
         warn("no file was announced")
     else:
         say_json(view.file)
-
-
-def _take_next(follower: _Follower, view: LiveView) -> None:
-    event = follower.wait(_DRAW_EVERY_S)
-    if event is None:
-        follower.check_server()
-    else:
-        _feed(view, event)

@@ -244,7 +244,11 @@ class EngineBase:
         extra = {"old_state": old, "new_state": self._state}
         state_logger.info("%s -> %s", old, new, extra=extra)
         if self.state_hook is not None:
-            self.state_hook(STATES[new], old)
+            try:
+                self.state_hook(STATES[new], old)
+            except Exception:
+                # Whoever changes the state must get to the end of it: a caller waits for that.
+                logger.exception("state_hook failed at %s -> %s", old, new)
 
     @property
     def resumable(self) -> bool:

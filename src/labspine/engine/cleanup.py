@@ -47,16 +47,18 @@ async def conduct(session: Session) -> None:
         session.exit_status = "abort" if session.ending in {"aborting", "halting"} else "success"
     finally:
         session.statuses.is_pardoning = True
-        await _clean_up(session)
-        session.outcome = RunEngineResult(
-            tuple(session.uids),
-            value,
-            session.exit_status,
-            session.is_interrupted,
-            session.reason,
-            session.failure,
-        )
-        session.engine.finish(session)
+        try:
+            await _clean_up(session)
+        finally:
+            session.outcome = RunEngineResult(
+                tuple(session.uids),
+                value,
+                session.exit_status,
+                session.is_interrupted,
+                session.reason,
+                session.failure,
+            )
+            session.engine.finish(session)
     if cancelled is not None:
         raise cancelled
 

@@ -32,6 +32,10 @@ def is_status(thing: object) -> bool:
     return hasattr(thing, "add_callback")
 
 
+KNOWN_LIMIT = 10_000
+"""Plans that use a new group for every move are not accused of waiting for unknown ones after this many."""
+
+
 class Tracked:
     """One status that the engine keeps an eye on."""
 
@@ -106,7 +110,8 @@ class Statuses:
         members = self.groups.get(group)
         if members is None:
             members = self.groups[group] = []
-            self.known_groups.add(group)
+            if len(self.known_groups) < KNOWN_LIMIT:
+                self.known_groups.add(group)
         elif len(members) >= PRUNE_AT:
             members[:] = [t for t in members if not t.is_settled]
         members.append(tracked)
@@ -162,6 +167,18 @@ class Statuses:
     def mark(self) -> None:
         """Remember a checkpoint: statuses from before it belong to steps that will not be replayed."""
         self._fresh.clear()
+
+    def is_known(self, group: Hashable) -> bool:
+        """
+        Tell whether a step has used a group.
+
+        Args:
+            group: Its key.
+
+        Returns:
+            True also when there were too many to remember.
+        """
+        return group is None or group in self.known_groups or len(self.known_groups) >= KNOWN_LIMIT
 
     def disown_fresh(self) -> None:
         """Forget statuses since the checkpoint: their steps are about to be replayed."""

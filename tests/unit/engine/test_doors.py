@@ -133,6 +133,19 @@ def test_a_closed_engine_is_gone(kit: Any) -> None:
     engine.close()
     engine.close()
     assert not engine._th.is_alive()
+    with pytest.raises(EngineBusy, match="closed"):
+        engine([])
+
+
+def test_a_hook_that_raises_does_not_keep_the_caller_waiting(engine: Any, kit: Any) -> None:
+    def broken(*args: Any) -> None:
+        raise OSError("hook")
+
+    engine.state_hook = broken
+    assert kit.Caller(lambda: engine([Msg("null")])).finished().value == ()
+    engine.msg_hook = broken
+    with pytest.raises(OSError, match="hook"):
+        engine([Msg("null")])
 
 
 def test_a_device_that_blocks_does_not_block_requests(engine: Any, kit: Any) -> None:

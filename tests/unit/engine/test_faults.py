@@ -10,7 +10,7 @@ import bluesky.utils
 import pytest
 
 from labspine.engine import FailedStatus, MismatchedReading, Msg, RunEngineInterrupted, WaitForTimeoutError
-from labspine.errors import LabspineWarning
+from labspine.errors import DeviceError, LabspineWarning
 
 
 def test_a_failed_status_reaches_the_plan_with_its_reason(engine: Any, docs: Any, kit: Any) -> None:
@@ -47,6 +47,23 @@ def test_a_failure_interrupts_a_wait_for_something_else(engine: Any, kit: Any) -
     kit.until(lambda: bad.moves)
     bad.moves[0][1].finish(RuntimeError("burnt"))
     assert isinstance(call.finished().error, FailedStatus)
+
+
+def test_something_that_is_cancelled_inside_a_device_is_an_error_of_the_device(engine: Any, kit: Any) -> None:
+    async def cancelled(msg: Any) -> None:
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    engine.register_command("cancelled", cancelled)
+    seen = kit.commands_of(engine)
+    call = kit.Caller(lambda: engine([Msg("sleep", None, 0.1), Msg("cancelled")]))
+    kit.until(lambda: seen)
+    engine.request_pause()  # our own cancelling must leave no trace
+    assert isinstance(call.finished().error, RunEngineInterrupted)
+    with pytest.raises(DeviceError, match="'cancelled' was cancelled by the device"):
+        engine.resume()
+    assert seen == ["sleep", "sleep", "cancelled"]
 
 
 def test_two_failures_at_once_are_both_told(engine: Any, kit: Any) -> None:

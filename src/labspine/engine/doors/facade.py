@@ -13,7 +13,7 @@ from typing import Any, Self
 from ..base import EngineBase, default_scan_id_source
 from ..bluesky_link import announce_loop, qt_aware_wait
 from ..cleanup import conduct
-from ..errors import EngineBusy, RunEngineInterrupted, kind
+from ..errors import EngineBusy, RunEngineInterrupted, TransitionError, kind
 from ..session import RunEngineResult, Session
 from .sigint import SigintHandler
 
@@ -111,6 +111,8 @@ class RunEngine(EngineBase):
             Exception: What the plan raised.
         """
         self._not_on_loop("RE(plan)")
+        if self._loop.is_closed():
+            raise EngineBusy("this engine is closed; make a new one")
         session = self._begin(plan, subs, metadata, self._loop)
 
         def start() -> None:
@@ -252,9 +254,10 @@ class RunEngine(EngineBase):
 
     def _get_out(self, session: Session) -> None:
         session.is_interrupted = True
-        if session.is_over:
-            return
-        self._request_ending("halting")
+        try:
+            self._request_ending("halting")
+        except TransitionError:
+            return  # it has just ended
         if session.rest.wait(PANIC_S):
             return
         import ctypes

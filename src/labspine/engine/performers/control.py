@@ -41,7 +41,7 @@ def checkpoint(session: Session, msg: Any) -> None:
                 "'checkpoint' is not allowed between 'create' and 'save' or 'drop'"
             )
     session.reset_checkpoint()
-    if session.is_pause_deferred:
+    if session.is_pause_deferred and session.engine.state.can_pause:
         session.engine.request_pause(defer=False)
 
 

@@ -124,7 +124,7 @@ async def _wait(
 
 
 def _check_known(session: Session, group: Hashable) -> None:
-    if group is None or group in session.statuses.known_groups:
+    if session.statuses.is_known(group):
         return
     text = f"step {session.step} waits for the group {shown(group)}, which no step has used"
     if session.engine.strict:
