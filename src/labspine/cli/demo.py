@@ -34,7 +34,7 @@ def demo(data: DataOption = DATA_DIR, speed: SpeedOption = 1.0, port: PortOption
     The second process is this command's own ``watch``: all that it knows, it hears on the bus.
     """
     from ..lab import connect
-    from ..lab.words import words_to_request
+    from ..lab.client.words import words_to_request
 
     def simulated() -> DeviceRegistry:
         from ..lab.simulation import simulated_beamline

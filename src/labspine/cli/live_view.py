@@ -86,8 +86,8 @@ class LiveView:
 
     def _hinted(self) -> list[str]:
         hints = (self.status.info.get("hints") if self.status else None) or {}
-        fields = [hint.get("fields", []) for hint in hints.values() if isinstance(hint, dict)]
-        return [str(name) for names in fields for name in names]
+        fields = hints.get("fields")
+        return [str(name) for names in fields.values() for name in names] if isinstance(fields, dict) else []
 
     def _axes(self) -> list[str]:
         return list((self.status.scan_report_devices or []) if self.status else [])

@@ -32,7 +32,7 @@ def run_plan(
     as_json: JsonOption = False,
 ) -> None:
     """Run a plan and watch it; wrong devices, arguments and positions are refused before anything moves."""
-    from ..lab.words import words_to_request
+    from ..lab.client.words import words_to_request
 
     for word in words or []:
         if word.startswith("--"):

@@ -1,17 +1,17 @@
 """The services of the lab around the engine: scan server, device server, file writer, client (seed 001)."""
 
-from .announcer import Announcer
-from .client import Lab, connect
+from .client.lab import Lab, connect
+from .client.report import ScanReport
+from .client.words import words_to_request
 from .device_server import DeviceServer
 from .devices import DeviceEntry, DeviceRegistry
 from .discovery import resolve_url
 from .host import LabHost
-from .plans import PlanRegistry, default_plans, mv
-from .report import ScanReport
-from .requests import ReadyScan, prepare
-from .scan_server import ScanServer
+from .plans.registry import PlanRegistry, default_plans, mv
+from .plans.requests import ReadyScan, prepare
+from .scans.announcer import Announcer
+from .scans.server import ScanServer
 from .simulation import simulated_beamline
-from .words import words_to_request
 
 __all__ = [
     "Announcer",

@@ -19,9 +19,9 @@ from labspine.messages import (
     ScanStatusMessage,
 )
 
-from .announcer import plain
 from .devices import DeviceRegistry
-from .sender import OUTAGE
+from .scans.announcer import plain
+from .scans.sender import OUTAGE
 from .service import Heartbeat
 
 __all__ = ["DeviceServer"]

@@ -14,8 +14,8 @@ from labspine.errors import LabspineError
 
 from .device_server import DeviceServer
 from .devices import DeviceRegistry
-from .plans import PlanRegistry, default_plans
-from .scan_server import ScanServer
+from .plans.registry import PlanRegistry, default_plans
+from .scans.server import ScanServer
 
 __all__ = ["HostedService", "LabHost"]
 
@@ -84,7 +84,7 @@ class LabHost:
             NotConnected: If the broker cannot be reached.
             ConfigError: If another scan server serves this broker.
         """
-        from .file_writer import FileWriter  # needs h5py, which a client does not
+        from .files.writer import FileWriter  # needs h5py, which a client does not
 
         makers: list[tuple[str, Callable[[RedisConnector], HostedService]]] = [
             ("device_server", lambda c: DeviceServer(c, self.registry)),

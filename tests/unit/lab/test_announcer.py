@@ -15,8 +15,8 @@ from labspine.connector import MessageObject, RedisConnector
 from labspine.endpoints import MessageEndpoints
 from labspine.engine import Msg, RunEngine
 from labspine.lab import Announcer, DeviceRegistry, simulated_beamline
-from labspine.lab.announcer import Order, plain
-from labspine.lab.sender import Sender
+from labspine.lab.scans.announcer import Order, plain
+from labspine.lab.scans.sender import Sender
 from labspine.messages import ScanMessage, ScanStatusMessage
 
 

@@ -12,7 +12,7 @@ from bluesky.plans import count
 
 from labspine.engine import Msg, RunEngine
 from labspine.lab import DeviceRegistry, simulated_beamline
-from labspine.lab.baseline import with_baseline
+from labspine.lab.scans.baseline import with_baseline
 
 
 @pytest.fixture

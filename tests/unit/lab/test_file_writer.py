@@ -16,7 +16,7 @@ from labspine.connector import MessageObject, RedisConnector
 from labspine.endpoints import MessageEndpoints
 from labspine.errors import ConfigError, InvalidArgument
 from labspine.ids import new_uid
-from labspine.lab.file_writer import FileWriter
+from labspine.lab.files.writer import FileWriter
 from labspine.messages import (
     AlarmMessage,
     BundleMessage,

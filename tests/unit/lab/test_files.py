@@ -21,12 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labspine.errors import InvalidArgument
-from labspine.lab.csv_file import CsvFile
-from labspine.lab.nexus import NexusFile
-from labspine.lab.nexus_disk import ForgivingFile
-from labspine.lab.nexus_grid import grid_order
-from labspine.lab.scan_columns import Columns, ScanFacts
-from labspine.lab.scan_files import ScanFiles, find_written
+from labspine.lab.files.columns import Columns, ScanFacts
+from labspine.lab.files.csv_file import CsvFile
+from labspine.lab.files.nexus import NexusFile
+from labspine.lab.files.nexus_disk import ForgivingFile
+from labspine.lab.files.nexus_grid import grid_order
+from labspine.lab.files.scan_files import ScanFiles, find_written
 from labspine.messages import ScanStatusMessage
 
 # A file that makes its reader warn is not good enough.
@@ -155,8 +155,8 @@ def read_in_another_process(path: Path) -> str:
 KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
-from labspine.lab.nexus import NexusFile
-from labspine.lab.scan_columns import ScanFacts
+from labspine.lab.files.nexus import NexusFile
+from labspine.lab.files.columns import ScanFacts
 
 file = NexusFile(Path(sys.argv[1]), ScanFacts(scan_id="x", motors=("samx",)))
 for number in range(2000):
@@ -466,8 +466,8 @@ FULL_DISK = """
 import gc, resource, signal, sys
 from pathlib import Path
 import numpy as np
-from labspine.lab.scan_columns import ScanFacts
-from labspine.lab.scan_files import ScanFiles
+from labspine.lab.files.columns import ScanFacts
+from labspine.lab.files.scan_files import ScanFiles
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
@@ -487,7 +487,7 @@ print("alive", after.errors)
 
 
 def test_a_disk_that_takes_no_more_does_not_kill_the_process(tmp_path: Path) -> None:
-    # HDF5 itself crashes here: the reason for labspine.lab.nexus_disk.
+    # HDF5 itself crashes here: the reason for labspine.lab.files.nexus_disk.
     answer = subprocess.run(
         [sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=False, timeout=60
     )
@@ -508,7 +508,7 @@ def test_what_a_full_disk_does_not_take_is_an_error_of_the_file(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr("labspine.lab.nexus_disk.os.pwrite", full)
+        broken.setattr("labspine.lab.files.nexus_disk.os.pwrite", full)
         files.write_point(1, point(1))
         files.flush()
     files.write_point(2, point(2))

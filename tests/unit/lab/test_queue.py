@@ -9,8 +9,8 @@ import pytest
 
 from labspine.connector import RedisConnector
 from labspine.endpoints import MessageEndpoints
-from labspine.lab.queue import QueueEntry, ScanQueue
-from labspine.lab.sender import Sender
+from labspine.lab.scans.queue import QueueEntry, ScanQueue
+from labspine.lab.scans.sender import Sender
 from labspine.messages import ScanQueueMessage
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from labspine.connector import MessageObject, RedisConnector
 from labspine.endpoints import MessageEndpoints
-from labspine.lab.sender import Outgoing, Sender, bundle
+from labspine.lab.scans.sender import Outgoing, Sender, bundle
 from labspine.messages import BundleMessage, ProgressMessage, ScanMessage, ScanStatusMessage, VariableMessage
 from labspine.wire.embedded import EmbeddedBroker
 

@@ -77,7 +77,7 @@ def test_bec_lib_reads_our_bytes_and_we_read_its() -> None:
 
 
 def _more_messages() -> list[Message]:
-    from labspine import messages as m  # noqa: PLC0415
+    from labspine import messages as m
 
     info = m.ErrorInfo(error_message="e", exception_type="E", id="1")
     return [

@@ -1,7 +1,7 @@
 """
 What the files of a scan are made of: facts about the scan, and one column for each signal.
 
-Pure: no file, no broker. :mod:`labspine.lab.nexus` and :mod:`labspine.lab.csv_file` give the same names to
+Pure: no file, no broker. :mod:`labspine.lab.files.nexus` and :mod:`labspine.lab.files.csv_file` give the same names to
     the same
 signals because both ask here.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..messages import ScanStatusMessage
+from ...messages import ScanStatusMessage
 
 __all__ = ["Columns", "ScanFacts", "as_array", "as_scalar", "point_time"]
 

@@ -14,10 +14,10 @@ from labspine.errors import RequestRefused
 from labspine.ids import new_uid
 from labspine.messages import RequestResponseMessage, ScanQueueMessage
 
-from .devices import DeviceRegistry
-from .plans import PlanRegistry
+from ..devices import DeviceRegistry
+from ..plans.registry import PlanRegistry
+from ..plans.requests import ReadyScan, prepare
 from .queue import QueueEntry, ScanQueue
-from .requests import ReadyScan, prepare
 from .sender import OUTAGE, Outgoing, Sender
 
 __all__ = ["MAX_WAITING", "RequestDesk"]

@@ -11,7 +11,7 @@ from labspine.engine import Msg
 from labspine.errors import InvalidArgument, InvalidName, PermissionDenied, PlanError, did_you_mean, shown
 
 if TYPE_CHECKING:
-    from .plan_shapes import Shape
+    from .shapes import Shape
 
 __all__ = ["PlanEntry", "PlanFunction", "PlanRegistry", "UnknownPlan", "default_plans", "mv"]
 
@@ -150,7 +150,7 @@ def default_plans() -> PlanRegistry:
     Returns:
         A new registry to which further plans can be added.
     """
-    from .plan_shapes import SHAPES
+    from .shapes import SHAPES
 
     plans = PlanRegistry()
     try:

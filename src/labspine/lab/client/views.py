@@ -10,7 +10,7 @@ from labspine.endpoints import MessageEndpoints
 from labspine.errors import DeviceError, did_you_mean
 
 if TYPE_CHECKING:
-    from .client import Lab
+    from .lab import Lab
     from .report import ScanReport
 
 __all__ = ["DeviceView", "Devices", "ScanCall", "Scans", "plain_argument"]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from labspine.errors import PlanError, shown
 
-from .devices import DeviceRegistry
+from ..devices import DeviceRegistry
 
 __all__ = ["MAX_POINTS", "SHAPES", "Shape", "check_count"]
 

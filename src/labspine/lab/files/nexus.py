@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ConfigError, InvalidArgument
+from ...errors import ConfigError, InvalidArgument
+from .columns import Columns, ScanFacts, as_array, as_scalar, point_time
 from .nexus_column import GrowingColumn
 from .nexus_disk import ForgivingFile
 from .nexus_grid import write_grid
@@ -33,7 +34,6 @@ from .nexus_parts import (
     write_baseline,
     write_head,
 )
-from .scan_columns import Columns, ScanFacts, as_array, as_scalar, point_time
 
 if TYPE_CHECKING:
     import h5py

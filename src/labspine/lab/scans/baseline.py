@@ -7,7 +7,7 @@ from typing import Any
 
 from labspine.engine import Msg
 
-from .devices import DeviceRegistry
+from ..devices import DeviceRegistry
 
 __all__ = ["with_baseline"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .scan_columns import as_array, as_scalar
+from .columns import as_array, as_scalar
 
 if TYPE_CHECKING:
     import h5py

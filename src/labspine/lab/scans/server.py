@@ -20,16 +20,16 @@ from labspine.messages import (
     ScanStatusMessage,
 )
 
+from ..devices import DeviceRegistry
+from ..plans.registry import PlanRegistry
+from ..plans.requests import ReadyScan, prepare
+from ..service import HEARTBEAT_EXPIRY_S, Heartbeat
 from .announcer import Announcer, Order, plain
 from .desk import RequestDesk
-from .devices import DeviceRegistry
 from .numbers import ScanNumbers
-from .plans import PlanRegistry
 from .queue import QueueEntry, ScanQueue
-from .requests import ReadyScan, prepare
 from .runner import Outcome, PlanRunner
 from .sender import Outgoing, Sender
-from .service import HEARTBEAT_EXPIRY_S, Heartbeat
 
 __all__ = ["ScanServer"]
 

@@ -25,7 +25,7 @@ from labspine.messages import (
     ScanStatusMessage,
 )
 
-from .discovery import resolve_url
+from ..discovery import resolve_url
 from .report import ScanReport
 from .segments import follow_segments
 from .views import Devices, Scans, plain_argument

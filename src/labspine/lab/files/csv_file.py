@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 
-from .scan_columns import Columns, ScanFacts, as_scalar, point_time
+from .columns import Columns, ScanFacts, as_scalar, point_time
 
 __all__ = ["CsvFile"]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from ..errors import LabspineError
+from ...errors import LabspineError
+from .columns import ScanFacts
 from .csv_file import CsvFile
 from .nexus import MOST_POINTS, NexusFile
-from .scan_columns import ScanFacts
 
 __all__ = ["ScanFiles", "find_written"]
 

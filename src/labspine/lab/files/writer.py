@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..clock import mono_s, utc_s
-from ..connector import MessageObject, RedisConnector
-from ..endpoints import EndpointInfo, MessageEndpoints
-from ..errors import ConfigError, InvalidArgument, LabspineError
-from ..messages import (
+from ...clock import mono_s, utc_s
+from ...connector import MessageObject, RedisConnector
+from ...endpoints import EndpointInfo, MessageEndpoints
+from ...errors import ConfigError, InvalidArgument, LabspineError
+from ...messages import (
     AlarmMessage,
     BECStatus,
     ErrorInfo,
@@ -24,11 +24,11 @@ from ..messages import (
     ScanMessage,
     ScanStatusMessage,
 )
+from ..scans.sender import Outgoing, Sender
+from ..service import Heartbeat
+from .book import ENDED, Item, ScanBook
+from .columns import ScanFacts
 from .nexus import require_h5py
-from .scan_book import ENDED, Item, ScanBook
-from .scan_columns import ScanFacts
-from .sender import Outgoing, Sender
-from .service import Heartbeat
 
 __all__ = ["FileWriter"]
 
@@ -182,7 +182,7 @@ _CHANNELS: list[EndpointInfo[Any]] = [
 
 
 class _Bus:
-    """Perform for the book of scans what needs the broker; see :class:`labspine.lab.scan_book.Outlet`."""
+    """Perform for the book of scans what needs the broker; see :class:`labspine.lab.files.book.Outlet`."""
 
     def __init__(self, connector: RedisConnector, name: str) -> None:
         self._connector = connector

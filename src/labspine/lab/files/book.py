@@ -1,7 +1,7 @@
 """
 Who belongs to which file: the scans that are being written, from their messages to their files.
 
-Knows files and time but no broker; :class:`~labspine.lab.file_writer.FileWriter` brings the messages and
+Knows files and time but no broker; :class:`~labspine.lab.files.writer.FileWriter` brings the messages and
 performs what :class:`Outlet` names. All calls come from one thread.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from ..clock import mono_s as real_mono_s
-from ..messages import FileMessage, ScanBaselineMessage, ScanMessage, ScanStatusMessage
-from .scan_columns import ScanFacts
+from ...clock import mono_s as real_mono_s
+from ...messages import FileMessage, ScanBaselineMessage, ScanMessage, ScanStatusMessage
+from .columns import ScanFacts
 from .scan_files import WRITE_ERRORS, ScanFiles, find_written
 
 __all__ = ["Outlet", "ScanBook"]

@@ -13,9 +13,9 @@ from labspine.engine import Preflight, preflight
 from labspine.errors import LabspineError, PlanError, RequestRefused, did_you_mean, shown
 from labspine.messages import ScanQueueMessage
 
-from .devices import DeviceRegistry
-from .plan_shapes import check_count
-from .plans import NOT_SENDABLE, PlanEntry, PlanRegistry, annotation_text
+from ..devices import DeviceRegistry
+from .registry import NOT_SENDABLE, PlanEntry, PlanRegistry, annotation_text
+from .shapes import check_count
 
 __all__ = ["ReadyScan", "prepare"]
 

@@ -13,9 +13,9 @@ from labspine.clock import mono_s
 from labspine.engine import RunEngine, RunEngineInterrupted
 from labspine.errors import InvalidOperation
 
+from ..devices import DeviceRegistry
 from .announcer import Announcer, Ending
 from .baseline import with_baseline
-from .devices import DeviceRegistry
 
 __all__ = ["Outcome", "PlanRunner", "Way"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._version import __version__
-from .scan_columns import Columns, ScanFacts, as_array, as_scalar
+from ..._version import __version__
+from .columns import Columns, ScanFacts, as_array, as_scalar
 
 if TYPE_CHECKING:
     import h5py

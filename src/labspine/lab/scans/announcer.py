@@ -19,7 +19,7 @@ from labspine.messages import (
     VariableMessage,
 )
 
-from .devices import DeviceRegistry, brief_key
+from ..devices import DeviceRegistry, brief_key
 from .sender import Outgoing, Sender
 
 __all__ = ["Announcer", "Ending", "Order", "ScanState"]
