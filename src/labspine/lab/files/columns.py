@@ -1,7 +1,7 @@
 """
 What the files of a scan are made of: facts about the scan, and one column for each signal.
 
-Pure: no file, no broker. `nexus` and `csv_file` give the same names to the same signals because both ask here.
+Pure: no file, no broker. `nexus` and `csv_file` give the same names to the same signals: both ask here.
 """
 
 from __future__ import annotations
