@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from typing import Literal
 
@@ -92,6 +93,7 @@ class ScanServer:
             NotConnected: If the broker cannot be reached.
         """
         self._refuse_second_server()
+        _make_bluesky_plans_cheap()
         self._numbers.load(self._connector)
         interrupted = self._queue.restore()
         self._heartbeat.start()
@@ -376,3 +378,10 @@ def _order(entry: QueueEntry, ready: ReadyScan) -> Order:
         user_metadata={key: plain(value) for key, value in ready.user_metadata.items()},
         num_points=entry.num_points,
     )
+
+
+def _make_bluesky_plans_cheap() -> None:
+    if "bluesky.plans" in sys.modules:
+        from ..plans.bluesky_plans import spare_stack_traces
+
+        spare_stack_traces()
