@@ -54,8 +54,8 @@ def spare_stack_traces() -> None:
     """
     Make bluesky's plan stubs cheap in this process, if its version allows.
 
-    Each call of a stub formats the call stack otherwise, which is two thirds of the time of a scan and most of
-    the time of walking a plan before it is accepted.
+    Each call of a stub formats the call stack otherwise: two thirds of the time of a scan, and most of the
+    time of walking a plan before it is accepted.
     """
     with contextlib.suppress(ConfigError):
         cheap_plans()
