@@ -33,9 +33,9 @@ FLAGS = [
 KEY = "a-key-for-the-browser-tests"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Start Debian's Chromium, headless."""
+    """Start Debian's Chromium, headless; Playwright holds an event loop in this thread until the module ends."""
     if not CHROMIUM.exists():
         pytest.skip("needs chromium")
     with sync_playwright() as playwright:

@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
 
 from .context import say, warn
-from .up import DATA_DIR, DataOption, PortOption, SpeedOption, StopRequest, running_lab
+from .up import DATA_DIR, BrokerPlace, DataOption, PortOption, SpeedOption, StopRequest, running_lab
 
 if TYPE_CHECKING:
     from ..lab import DeviceRegistry
@@ -41,9 +43,9 @@ def demo(data: DataOption = DATA_DIR, speed: SpeedOption = 1.0, port: PortOption
 
         return simulated_beamline(speed=speed)
 
-    with StopRequest() as stop:
-        name = f"demo-{os.getpid()}"
-        with running_lab(simulated, url=None, name=name, data=data, port=port) as running:
+    with StopRequest() as stop, TemporaryDirectory(prefix="labspine-demo-") as memory:
+        place = BrokerPlace(f"demo-{os.getpid()}", data_dir=Path(memory))
+        with running_lab(simulated, url=None, place=place, data=data, port=port) as running:
             say(running.banner(is_demo=True) + "\n")
             with _watcher(running.url, scans=len(_REQUESTS)) as watcher:
                 with connect(running.url, name="labspine-demo") as lab:
@@ -67,7 +69,7 @@ def _watcher(url: str, *, scans: int) -> Iterator[subprocess.Popen[bytes]]:
     """Start ``labspine watch`` as a second process that cannot outlive this one."""
     read_end, write_end = os.pipe()
     environment = {**os.environ, "LABSPINE_URL": url, _OWNER_FD: str(read_end)}
-    command = [sys.executable, "-m", "labspine", "watch", "--scans", str(scans)]
+    command = [sys.executable, "-m", "labspine", "watch", "--from-start", "--scans", str(scans)]
     process = subprocess.Popen(command, env=environment, pass_fds=(read_end,))
     os.close(read_end)
     try:

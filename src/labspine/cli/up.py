@@ -22,7 +22,7 @@ from .context import JsonOption, UrlOption, say, say_json, warn
 if TYPE_CHECKING:
     from ..lab import DeviceRegistry
 
-__all__ = ["RunningLab", "StopRequest", "running_lab"]
+__all__ = ["BrokerPlace", "RunningLab", "StopRequest", "running_lab"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where files go.")]
@@ -60,7 +60,9 @@ def up(
     registry = _registry(lab, demo=demo, speed=speed)
     with (
         StopRequest() as stop,
-        running_lab(registry, url=url, name=name, data=data, port=port if page else None) as running,
+        running_lab(
+            registry, url=url, place=BrokerPlace(name), data=data, port=port if page else None
+        ) as running,
     ):
         if as_json:
             say_json(running.facts())
@@ -130,6 +132,14 @@ class StopRequest:
         return True
 
 
+@dataclass(frozen=True)
+class BrokerPlace:
+    """Name of the embedded broker, and where it keeps its data; None is the place of that name."""
+
+    name: str = "default"
+    data_dir: Path | None = None
+
+
 @dataclass
 class RunningLab:
     """A lab that runs in this process."""
@@ -166,7 +176,12 @@ class RunningLab:
 
 @contextmanager
 def running_lab(
-    make_registry: Callable[[], DeviceRegistry], *, url: str | None, name: str, data: Path, port: int | None
+    make_registry: Callable[[], DeviceRegistry],
+    *,
+    url: str | None,
+    place: BrokerPlace,
+    data: Path,
+    port: int | None,
 ) -> Iterator[RunningLab]:
     """
     Start broker, lab and page in this process; stop them in the opposite order.
@@ -174,7 +189,7 @@ def running_lab(
     Args:
         make_registry: Returns the devices.
         url: A broker that runs already; None starts the embedded one.
-        name: Name of the embedded broker.
+        place: Name and data of the embedded broker.
         data: Directory for files.
         port: Port of the page; None for no page.
 
@@ -187,7 +202,7 @@ def running_lab(
         if url is None:
             from ..wire import embedded
 
-            server = stack.enter_context(embedded.start(name))
+            server = stack.enter_context(embedded.start(place.name, data_dir=place.data_dir))
             url, broker = server.url, f"embedded {server.version}"
             if not server.is_owner:
                 broker += " (started by another process)"

@@ -33,24 +33,28 @@ def watch(
     scans: Annotated[
         int | None, typer.Option(min=1, help="End after that many scans; default: Ctrl-C ends.")
     ] = None,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Recorded scans first.")] = False,
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the running scan from its first point, then the following ones, until Ctrl-C."""
     with connected(url, name="watch") as lab:
-        watch_scans(lab.connector, scans=scans, as_json=as_json)
+        watch_scans(lab.connector, scans=scans, from_start=from_start, as_json=as_json)
 
 
-def watch_scans(connector: RedisConnector, *, scans: int | None = 1, as_json: bool = False) -> None:
+def watch_scans(
+    connector: RedisConnector, *, scans: int | None = 1, from_start: bool = False, as_json: bool = False
+) -> None:
     """
     Follow the running scan and those after it on the bus, and draw them.
 
     Args:
         connector: Where to listen.
         scans: End after that many scans; None goes on for ever.
+        from_start: Begin with the first scan in the history.
         as_json: Print the messages instead of a table.
     """
-    follower = _Follower(connector)
+    follower = _Follower(connector, from_start=from_start)
     watched = 0
     while scans is None or watched < scans:
         _show_scan(follower, as_json=as_json)
@@ -77,7 +81,9 @@ def watch_request(connector: RedisConnector, report: ScanReport, *, as_json: boo
 class _Follower:
     """Sort what the bus says about scans into one view a scan; the reader of the connector never waits."""
 
-    def __init__(self, connector: RedisConnector, report: ScanReport | None = None) -> None:
+    def __init__(
+        self, connector: RedisConnector, report: ScanReport | None = None, *, from_start: bool = False
+    ) -> None:
         from ..endpoints import MessageEndpoints
 
         self._report = report
@@ -86,10 +92,13 @@ class _Follower:
         self._next_check_mono_s = 0.0
         running = connector.get(MessageEndpoints.scan_status())
         is_running = running is not None and running.status not in _ENDED
-        replay = is_running or report is not None
-        # What is over before we look is passed over, unless it was requested by us.
-        self._since = running.scan_id if running is not None and is_running and report is None else None
-        connector.register(MessageEndpoints.file_event("master"), cb=self._take, kind="file")
+        replay = is_running or from_start or report is not None
+        # What is over before we look is in the replay as well, and passed over by its number.
+        is_passed_over = running is not None and is_running and not from_start
+        self._first_number = (running.scan_number or 0) if running is not None and is_passed_over else 0
+        connector.register(
+            MessageEndpoints.file_event("master"), cb=self._take, kind="file", from_start=replay
+        )
         connector.register(MessageEndpoints.scan_status(), cb=self._take, kind="status", from_start=replay)
         connector.register(MessageEndpoints.scan_segment(), cb=self._take, kind="point", from_start=replay)
 
@@ -146,10 +155,7 @@ class _Follower:
     def _is_wanted(self, status: ScanStatusMessage) -> bool:
         if self._report is not None:
             return bool(status.info.get("RID") == self._report.rid)
-        if self._since is not None and status.scan_id != self._since:
-            return False
-        self._since = None
-        return True
+        return (status.scan_number or 0) >= self._first_number
 
     def _check_server(self) -> None:
         if self._report is not None and time.monotonic() > self._next_check_mono_s:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable
 
 import bluesky.plans
@@ -50,12 +49,21 @@ def standard_plans() -> dict[str, Callable[..., Iterable[object]]]:
     return {name: function for name, function in found.items() if function is not None}
 
 
-def spare_stack_traces() -> None:
+def spare_stack_traces() -> Callable[[], None]:
     """
     Make bluesky's plan stubs cheap in this process, if its version allows.
 
     Each call of a stub formats the call stack otherwise: two thirds of the time of a scan, and most of the
     time of walking a plan before it is accepted.
+
+    Returns:
+        Call it to put bluesky's own way back.
     """
-    with contextlib.suppress(ConfigError):
-        cheap_plans()
+    try:
+        return cheap_plans().undo
+    except ConfigError:
+        return _nothing
+
+
+def _nothing() -> None:
+    pass

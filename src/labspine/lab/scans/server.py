@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from typing import Literal
 
 from labspine.clock import mono_s, utc_s
@@ -21,6 +22,7 @@ from labspine.messages import (
     ScanStatusMessage,
 )
 
+from ..broker_check import refuse_unsafe_broker
 from ..devices import DeviceRegistry
 from ..plans.registry import PlanRegistry
 from ..plans.requests import ReadyScan, prepare
@@ -81,6 +83,7 @@ class ScanServer:
         self._desk = RequestDesk(self._sender, self._queue, registry, plans, service=name)
         self._stopping = threading.Event()
         self._worker = threading.Thread(target=self._work, name=name, daemon=True)
+        self._put_plans_back: Callable[[], None] = _nothing
 
     # -- beginning and end ---------------------------------------------------------------------------
 
@@ -89,11 +92,12 @@ class ScanServer:
         Take over the queue and begin to serve.
 
         Raises:
-            ConfigError: If another scan server serves this broker.
+            ConfigError: If another scan server serves this broker, or the broker could lose data.
             NotConnected: If the broker cannot be reached.
         """
+        refuse_unsafe_broker(self._connector)
         self._refuse_second_server()
-        _make_bluesky_plans_cheap()
+        self._put_plans_back = _cheaper_bluesky_plans()
         self._numbers.load(self._connector)
         interrupted = self._queue.restore()
         self._heartbeat.start()
@@ -126,6 +130,7 @@ class ScanServer:
         all_sent = self._sender.stop(max(0.2, deadline - mono_s()))
         self._heartbeat.stop()
         self._runner.close()
+        self._put_plans_back()
         return all_sent and not self._worker.is_alive()
 
     def _end_running(self) -> None:
@@ -380,8 +385,14 @@ def _order(entry: QueueEntry, ready: ReadyScan) -> Order:
     )
 
 
-def _make_bluesky_plans_cheap() -> None:
-    if "bluesky.plans" in sys.modules:
-        from ..plans.bluesky_plans import spare_stack_traces
+def _cheaper_bluesky_plans() -> Callable[[], None]:
+    """Spare bluesky's stack traces while we serve; returns what puts them back."""
+    if "bluesky.plans" not in sys.modules:
+        return _nothing
+    from ..plans.bluesky_plans import spare_stack_traces
 
-        spare_stack_traces()
+    return spare_stack_traces()
+
+
+def _nothing() -> None:
+    pass
