@@ -14,7 +14,11 @@ import pytest
 from labspine import RedisConnector, RunEngine
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [DOCS.parent / "README.md", *sorted((DOCS / "tutorials").glob("*.md"))]
+PAGES = [
+    DOCS.parent / "README.md",
+    *sorted((DOCS / "tutorials").glob("*.md")),
+    DOCS / "how-to" / "own-lab.md",
+]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -42,7 +46,10 @@ def test_there_are_tutorials() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
-def test_the_tutorial_does_what_it_says(page: Path, tcp_broker: str) -> None:
+def test_the_tutorial_does_what_it_says(
+    page: Path, tcp_broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__tutorial__"}
     printed = ""
     try:
