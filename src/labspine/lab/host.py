@@ -12,6 +12,7 @@ from labspine.clock import mono_s
 from labspine.connector import RedisConnector
 from labspine.errors import LabspineError
 
+from .broker_check import refuse_unsafe_broker
 from .device_server import DeviceServer
 from .devices import DeviceRegistry
 from .plans.registry import PlanRegistry, default_plans
@@ -82,7 +83,7 @@ class LabHost:
 
         Raises:
             NotConnected: If the broker cannot be reached.
-            ConfigError: If another scan server serves this broker.
+            ConfigError: If another scan server serves this broker, or the broker could lose data.
         """
         from .files.writer import FileWriter  # needs h5py, which a client does not
 
@@ -96,6 +97,8 @@ class LabHost:
             for name, make in makers:
                 connector = RedisConnector(self.url, name=name, profile=self._profile)
                 self._connectors.append(connector)
+                if len(self._connectors) == 1:
+                    refuse_unsafe_broker(connector, tells_warnings=False)  # the scan server tells them
                 service = make(connector)
                 self._services.append(service)
                 service.start()

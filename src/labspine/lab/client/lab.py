@@ -152,7 +152,8 @@ class Lab:
             self._reports[rid] = report
             self._awaited.add(rid)
         try:
-            heard = self.connector.send(MessageEndpoints.scan_queue_request(), message)
+            mine = MessageEndpoints.scan_queue_request(self.connector.address.username or "default")
+            heard = self.connector.send(mine, message)
             answer = self._await(rid, timeout_s if heard else min(timeout_s, 1.0))
         finally:
             with self._lock:

@@ -6,7 +6,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Generic, Literal, TypeVar
 
 from labspine.clock import mono_s
@@ -34,7 +35,7 @@ M = TypeVar("M", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Outgoing(Generic[M]):
-    """One thing to say: operation, place, message; and how."""
+    """One thing to say: operation, place, message; and how. ``unsettled``: it may have been said already."""
 
     operation: Operation
     endpoint: EndpointInfo[M]
@@ -42,16 +43,16 @@ class Outgoing(Generic[M]):
     expire_s: float | None = None
     max_size: int | None = None
     bundled: bool = False
+    unsettled: DeliveryUnknown | DeadlinePassed | None = None
 
 
 class Sender:
     """
     Send messages in order from one thread, and keep them while the broker is away.
 
-    Messages of ``put`` are kept in order and sent at least once: what a broken connection left in the dark is
-    sent again (the connector first looks into the history, so events hardly ever come twice). So everything
-    that goes through here must mean the same when it comes twice: segments carry their point_id, statuses
-    their timestamp, list entries are removed by value.
+    Messages of ``put`` are kept in order. An event of which nobody knows whether it was said is repeated with
+    the stamp of the first time, so that each receiver hears it once. Values, pushes and removals are sent at
+    least once, so they must mean the same when they come twice.
     Of ``put_latest`` only the last message per channel is kept, and it has no place in the order.
 
     Args:
@@ -185,7 +186,16 @@ class Sender:
             self._changed.notify_all()
 
     def _perform(self, batch: Sequence[Outgoing[Any]]) -> list[Outgoing[Any]]:
-        """Send a batch in one round trip; return what the broker did not get, in order."""
+        """Send a batch; return what the broker did not get, in order. What is repeated goes ahead, alone."""
+        runs = [list(run) for _, run in groupby(batch, lambda item: item.unsettled is None)]
+        for at, run in enumerate(runs):
+            left = self._send_together(run)
+            if left:
+                return left + [item for later in runs[at + 1 :] for item in later]
+        return []
+
+    def _send_together(self, batch: Sequence[Outgoing[Any]]) -> list[Outgoing[Any]]:
+        """Send in one round trip; return what the broker did not get, in order."""
         pipeline = self._connector.pipeline()
         sent: list[Outgoing[Any]] = []
         for item in batch:
@@ -202,7 +212,7 @@ class Sender:
         left = []
         for item, result in zip(sent, results, strict=True):
             if isinstance(result, OUTAGE):
-                left.append(item)
+                left.append(_to_be_repeated(item, result))
             elif isinstance(result, LabspineError):
                 self._refuse(item, result)
         return left
@@ -210,6 +220,12 @@ class Sender:
     def _refuse(self, item: Outgoing[Any], error: LabspineError) -> None:
         self.refused += 1
         _log.error("%s on %s was refused: %s", item.operation, item.endpoint.endpoint, error)
+
+
+def _to_be_repeated(item: Outgoing[M], error: LabspineError) -> Outgoing[M]:
+    if isinstance(error, (DeliveryUnknown, DeadlinePassed)) and error.unsettled is not None:
+        return replace(item, unsettled=error, bundled=False)
+    return item
 
 
 def bundle(batch: Sequence[Outgoing[Any]]) -> list[Outgoing[Any]]:
@@ -248,6 +264,9 @@ def bundle(batch: Sequence[Outgoing[Any]]) -> list[Outgoing[Any]]:
 
 def _apply(door: Any, item: Outgoing[Any]) -> None:
     """Perform one operation at once or in a pipeline; both have the same names."""
+    if item.unsettled is not None:
+        door.repeat(item.unsettled)
+        return
     match item.operation:
         case "send":
             door.send(item.endpoint, item.message)

@@ -2,7 +2,8 @@
 
 from .beamline import simulated_beamline
 from .detectors import Peak, SimDetector, SimMonitor, SimSensor
-from .motors import Reading, ReadingCallback, SimMotor
+from .device import Reading, ReadingCallback
+from .motors import SimMotor
 from .timing import SimStatus, Timeline, Timer
 
 __all__ = [

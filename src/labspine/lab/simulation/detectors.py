@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Protocol
@@ -13,7 +12,8 @@ import numpy as np
 from labspine.clock import utc_s
 from labspine.errors import DeviceError, InvalidArgument, shown
 
-from .motors import Reading, ReadingCallback, SimMotor
+from .device import Reading, SimDevice
+from .motors import SimMotor
 from .timing import SimStatus, Timeline, Timer
 
 __all__ = ["Peak", "SimDetector", "SimMonitor", "SimSensor"]
@@ -56,7 +56,7 @@ class Peak:
         return self.background_per_s + self.height_per_s * math.exp(-0.5 * sum(squares))
 
 
-class SimDetector:
+class SimDetector(SimDevice):
     """
     Count for an exposure time; the counts follow a rate and Poisson's law.
 
@@ -74,7 +74,6 @@ class SimDetector:
         InvalidArgument: If the exposure time is not above 0.
     """
 
-    parent = None
     units = "counts"
 
     def __init__(
@@ -88,22 +87,14 @@ class SimDetector:
     ) -> None:
         if not 0 < exposure_s < math.inf:
             raise InvalidArgument(f"{name}: exposure is {exposure_s!r} s; it must be a finite number above 0")
-        self.name = name
+        super().__init__(name, timeline)
         self.exposure_s = float(exposure_s)
         self.prepared_for = ""
-        self._timeline = timeline
         self._rate_per_s = rate_per_s
         self._rng = rng if rng is not None else np.random.default_rng()
-        self._lock = threading.RLock()
         self._value, self._value_utc_s = 0, utc_s()
         self._status: SimStatus | None = None
         self._timer: Timer | None = None
-        self._subscribers: list[ReadingCallback] = []
-
-    @property
-    def hints(self) -> dict[str, list[str]]:
-        """Name the signal that a plot should show."""
-        return {"fields": [self.name]}
 
     def trigger(self) -> SimStatus:
         """
@@ -130,10 +121,8 @@ class SimDetector:
             self._value = int(self._rng.poisson(max(0.0, self._rate_per_s()) * self.exposure_s))
             self._value_utc_s = utc_s()
             self._status = self._timer = None
-            subscribers = list(self._subscribers)
         status.finish()
-        for function in subscribers:
-            function(self.read())
+        self._tell()
 
     def stop(self, *, success: bool = True) -> None:
         """
@@ -217,37 +206,6 @@ class SimDetector:
         """
         if message.status == "open" and message.scan_id:
             self.prepared_for = message.scan_id
-
-    def stage(self) -> list[object]:
-        """Prepare for a run; nothing to do."""
-        return [self]
-
-    def unstage(self) -> list[object]:
-        """Go back to the state before the run; nothing to do."""
-        return [self]
-
-    def subscribe(self, function: ReadingCallback) -> None:
-        """
-        Call a function with a reading now and after each exposure.
-
-        Args:
-            function: Called with what ``read`` returns, on the thread of the timeline.
-        """
-        with self._lock:
-            if function not in self._subscribers:
-                self._subscribers.append(function)
-        function(self.read())
-
-    def clear_sub(self, function: ReadingCallback) -> None:
-        """
-        Stop calling a function.
-
-        Args:
-            function: What was given to ``subscribe``; an unknown one is ignored.
-        """
-        with self._lock:
-            if function in self._subscribers:
-                self._subscribers.remove(function)
 
 
 class SimMonitor(SimDetector):

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from numbers import Real
 
 from labspine.clock import utc_s
 from labspine.errors import DeviceError, InvalidArgument, shown
 
+from .device import Reading, SimDevice
 from .timing import SimStatus, Timeline, Timer
 
-__all__ = ["Reading", "ReadingCallback", "SimMotor"]
-
-Reading = dict[str, dict[str, object]]
-"""``{signal: {"value": ..., "timestamp": ...}}``"""
-
-ReadingCallback = Callable[[Reading], None]
+__all__ = ["SimMotor"]
 
 _TICK_REAL_S = 0.05
 """While a motor moves, its subscribers hear a new position every 50 ms of real time."""
 
 
-class SimMotor:
+class SimMotor(SimDevice):
     """
     Move at a constant velocity between two limits.
 
@@ -41,8 +36,6 @@ class SimMotor:
         InvalidArgument: If velocity or limits make no sense.
     """
 
-    parent = None
-
     def __init__(
         self,
         name: str,
@@ -56,22 +49,14 @@ class SimMotor:
             raise InvalidArgument(f"{name}: velocity is {velocity_mm_s!r}; it must be above 0")
         if not limits[0] < limits[1]:
             raise InvalidArgument(f"{name}: limits are {limits!r}; the first must be below the second")
-        self.name = name
+        super().__init__(name, timeline)
         self.limits = (float(limits[0]), float(limits[1]))
         self.units = units
         self.velocity_mm_s = float(velocity_mm_s)
-        self._timeline = timeline
-        self._lock = threading.RLock()
         self._start, self._target, self._started_s = 0.0, 0.0, 0.0
         self._changed_utc_s = self._asked_utc_s = utc_s()
         self._status: SimStatus | None = None
         self._timer: Timer | None = None
-        self._subscribers: list[ReadingCallback] = []
-
-    @property
-    def hints(self) -> dict[str, list[str]]:
-        """Name the signal that a plot should show."""
-        return {"fields": [self.name]}
 
     @property
     def position(self) -> float:
@@ -237,42 +222,3 @@ class SimMotor:
             raise DeviceError(f"{self.name}: velocity {velocity} is not a finite number above 0")
         self.velocity_mm_s = float(velocity)
         return before, self.read_configuration()
-
-    def stage(self) -> list[object]:
-        """Prepare for a run; nothing to do."""
-        return [self]
-
-    def unstage(self) -> list[object]:
-        """Go back to the state before the run; nothing to do."""
-        return [self]
-
-    def subscribe(self, function: ReadingCallback) -> None:
-        """
-        Call a function with a reading now and after each change; up to 20 times a second while moving.
-
-        Args:
-            function: Called with what ``read`` returns, on the thread of the timeline.
-        """
-        with self._lock:
-            if function not in self._subscribers:
-                self._subscribers.append(function)
-        function(self.read())
-
-    def clear_sub(self, function: ReadingCallback) -> None:
-        """
-        Stop calling a function.
-
-        Args:
-            function: What was given to ``subscribe``; an unknown one is ignored.
-        """
-        with self._lock:
-            if function in self._subscribers:
-                self._subscribers.remove(function)
-
-    def _tell(self) -> None:
-        with self._lock:
-            subscribers = list(self._subscribers)
-        if subscribers:
-            reading = self.read()
-            for function in subscribers:
-                function(reading)
