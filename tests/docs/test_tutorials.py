@@ -17,7 +17,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [
     DOCS.parent / "README.md",
     *sorted((DOCS / "tutorials").glob("*.md")),
-    DOCS / "how-to" / "own-lab.md",
+    *sorted(page for page in (DOCS / "how-to").glob("*.md") if "```python" in page.read_text("utf-8")),
 ]
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
