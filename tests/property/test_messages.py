@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import runpy
+import time
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from labspine import messages
 from labspine.errors import DecodeError, TooLarge
-from labspine.messages import DeviceMessage, ScanMessage, VariableMessage, decode, encode, read_stamp, stamp
+from labspine.messages import (
+    DeviceMessage,
+    Message,
+    ScanMessage,
+    VariableMessage,
+    decode,
+    encode,
+    read_stamp,
+    stamp,
+)
+from labspine.messages.proxies import read_with_proxies
 
 numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.booleans() | st.none()
 text = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -66,3 +81,51 @@ def test_a_damaged_message_is_read_or_refused(data: st.DataObject) -> None:
         decode(bytes(payload), DeviceMessage)
     except (DecodeError, TooLarge):
         pass
+
+
+EXAMPLES = runpy.run_path(str(Path(__file__).parent.parent / "data" / "message_examples.py"))
+PAYLOADS = [
+    (type(message), encode(message))
+    for name in EXAMPLES["EXAMPLES"]
+    for message in [getattr(messages, name)(**EXAMPLES["fields_of"](name, messages))]
+]
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_damaged_message_of_any_class_is_read_or_refused(data: st.DataObject) -> None:
+    cls, whole = data.draw(st.sampled_from(PAYLOADS))
+    payload = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(payload) - 1))
+        action = data.draw(st.sampled_from(["set", "cut", "double"]))
+        if action == "set":
+            payload[at] = data.draw(st.integers(0, 255))
+        else:
+            end = min(len(payload), at + data.draw(st.integers(1, 20)))
+            payload[at:end] = b"" if action == "cut" else payload[at:end] * 2
+        if not payload:
+            return
+    started = time.process_time()
+
+    for expected in (cls, None, Message):
+        try:
+            decode(bytes(payload), expected)
+        except (DecodeError, TooLarge):
+            pass
+
+    assert time.process_time() - started < 1
+
+
+@given(values)
+def test_the_reader_for_proxies_reads_what_msgspec_reads(value: Any) -> None:
+    assert read_with_proxies(encode(value)) == msgspec.msgpack.decode(encode(value))
+
+
+@given(st.binary(max_size=200))
+def test_the_reader_for_proxies_refuses_or_agrees(payload: bytes) -> None:
+    try:
+        value = read_with_proxies(payload)
+    except (DecodeError, TooLarge):
+        return
+    assert repr(value) == repr(msgspec.msgpack.decode(payload))

@@ -10,11 +10,38 @@ from ..messages import Message
 from .endpoint import EndpointInfo, MessageOp, Profile
 from .names import check_glob, check_segment
 
-__all__ = ["EndpointDefinition"]
+__all__ = ["KEY_VALUE", "LIST", "SEND", "SET", "SET_PUBLISH", "STREAM", "EndpointDefinition", "seed_of"]
+
+KEY_VALUE, LIST, SEND, SET, SET_PUBLISH, STREAM = (
+    MessageOp.KEY_VALUE,
+    MessageOp.LIST,
+    MessageOp.SEND,
+    MessageOp.SET,
+    MessageOp.SET_PUBLISH,
+    MessageOp.STREAM,
+)
 
 M = TypeVar("M", bound=Message)
 _MAX_MADE = 2000
 """How many endpoints of one definition are kept; a device name is used again and again, a scan's is not."""
+
+
+def seed_of(bec4: str) -> str:
+    """
+    Continue the naming scheme of the seeds for a channel of profile ``bec4``.
+
+    Args:
+        bec4: Channel of bec_lib 4; its first segment is an access class.
+
+    Returns:
+        ``public/...`` for what anybody may read, else ``internal/...`` without the person's name.
+    """
+    access, _, rest = bec4.partition("/")
+    if access == "personal":
+        rest = rest.partition("/")[2]
+    if access == "public":
+        return bec4
+    return rest if rest.startswith("public/") else f"internal/{rest}"
 
 
 class EndpointDefinition(Generic[M]):
@@ -24,8 +51,8 @@ class EndpointDefinition(Generic[M]):
     Args:
         message_type: The class of its messages.
         message_op: The operations that are allowed.
-        seed: Channel in profile ``seed``, with ``{names}`` in braces.
-        bec4: Channel in profile ``bec4``.
+        bec4: Channel in profile ``bec4``, with ``{names}`` in braces.
+        seed: Channel in profile ``seed``; None for the one that `seed_of` makes.
         family: Family whose history stream records its events; None for plain delivery.
         defaults: Values of names that need not be given.
         doc: What is said there, one sentence.
@@ -36,20 +63,22 @@ class EndpointDefinition(Generic[M]):
         message_type: type[M],
         message_op: MessageOp,
         *,
-        seed: str,
         bec4: str,
         doc: str,
+        seed: str | None = None,
         family: str | None = None,
         defaults: dict[str, str] | None = None,
     ) -> None:
         self.name = ""
         self.message_type = message_type
         self.message_op = message_op
-        self.templates: dict[Profile, str] = {"seed": seed, "bec4": bec4}
+        self.templates: dict[Profile, str] = {"seed": seed or seed_of(bec4), "bec4": bec4}
         self.history = f"labspine/history/{family}" if family else None
         self.defaults = defaults or {}
         self.__doc__ = doc
-        fields = [f for t in (bec4, seed) for _, f, _, _ in string.Formatter().parse(t) if f]
+        fields = [
+            f for t in (bec4, self.templates["seed"]) for _, f, _, _ in string.Formatter().parse(t) if f
+        ]
         self.parameters: tuple[str, ...] = tuple(dict.fromkeys(fields))
         self._made: dict[tuple[Profile, tuple[str | int, ...]], EndpointInfo[M]] = {}
 

@@ -3,30 +3,53 @@ The base of all messages: immutable, validated, and known by name.
 
 A message class is a frozen ``msgspec.Struct`` of which each field is one line. Constructing one validates
 it: the arguments are converted to the declared types, unknown fields are refused, and the error names the
-path of the field.
+path of the field. A `Part` is a piece of a message with the same rules; it has no place in the registry.
 """
 
 from __future__ import annotations
 
+import enum
+import functools
+import sys
 from typing import Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
 
 import msgspec
-import numpy as np
 
 from ..errors import InvalidMessage
-from .arrays import plain_numbers, to_array
+from .arrays import Array
 
-__all__ = ["Message", "MessageMeta", "message_class", "message_classes"]
+__all__ = ["Message", "MessageMeta", "Part", "StrictMeta", "message_class", "message_classes", "read_custom"]
 
-M = TypeVar("M", bound="Message")
+S = TypeVar("S", bound=msgspec.Struct)
 _PACKAGE = __name__.rpartition(".")[0]
 _registry: dict[str, type[Message]] = {}
-_CLOSED_FIELDS = frozenset({str, int, float, bool, bytes, type(None), np.ndarray})
+_CLOSED_FIELDS = frozenset({str, int, float, bool, bytes, type(None), Array})
+
+
+def read_custom(target: type, value: object) -> object:
+    """
+    Convert for a field whose type msgspec does not know (its ``dec_hook``).
+
+    Args:
+        target: The type of the field; it may bring a class method ``read_field(value)``.
+        value: What was given.
+
+    Returns:
+        An instance of the type.
+
+    Raises:
+        TypeError: If the value does not fit.
+    """
+    read = getattr(target, "read_field", None)
+    converted: object = value if read is None else read(value)
+    if isinstance(converted, target):
+        return converted
+    raise TypeError(f"Expected `{target.__name__}`, got `{type(value).__name__}`")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
-class MessageMeta(msgspec.StructMeta):
-    """Makes each subclass of `Message` frozen, strict, registered by its name, and validated when called."""
+class StrictMeta(msgspec.StructMeta):
+    """Makes a struct class frozen, strict, and validated when called."""
 
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
         """Build the struct class; the options that all messages share need not be repeated."""
@@ -36,26 +59,38 @@ class MessageMeta(msgspec.StructMeta):
         return super().__new__(mcls, name, bases, namespace, **options)
 
     def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> None:
-        """Enter the class into the closed list of types that can be decoded."""
+        """Take no options; they have been used by now."""
         super().__init__(name, bases, namespace)
-        if bases and name != "Message":
-            _registry[name] = cls  # type: ignore[assignment]
 
-    def __call__(cls: type[M], *args: Any, **fields: Any) -> M:  # type: ignore[misc]  # cls is the message class
+    def __call__(cls: type[S], *args: Any, **fields: Any) -> S:  # type: ignore[misc]  # cls is the struct class
         """
-        Construct and validate a message.
+        Construct and validate.
 
         Raises:
             InvalidMessage: If a field is missing, unknown, or not of its type; the text names the path.
         """
         if args:
             raise InvalidMessage(
-                f"{cls.__name__} takes its fields by name, as in {cls.__name__}(metadata={{}})"
+                f"{cls.__name__} takes its fields by name, as in {cls.__name__}(field=value)"
             )
         try:
-            return msgspec.convert(fields, cls, dec_hook=to_array)
-        except (msgspec.ValidationError, TypeError) as error:
-            return cls.from_loose(fields, error)
+            return msgspec.convert(fields, cls, dec_hook=read_custom)
+        except (msgspec.ValidationError, TypeError):
+            return _convert_loosely(fields, cls)
+
+
+class MessageMeta(StrictMeta):
+    """Registers each subclass of `Message` by its name."""
+
+    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> None:  # noqa: N805  # a metaclass
+        """Enter the class into the closed list of types that can be decoded."""
+        super().__init__(name, bases, namespace)
+        if bases and name != "Message":
+            _registry[name] = cls  # type: ignore[assignment]
+
+
+class Part(msgspec.Struct, metaclass=StrictMeta):
+    """A piece of a message that is no message itself, validated in the same way."""
 
 
 class Message(msgspec.Struct, metaclass=MessageMeta):
@@ -88,28 +123,68 @@ class Message(msgspec.Struct, metaclass=MessageMeta):
         """
         return {name: getattr(self, name) for name in self.__struct_fields__ if name != "metadata"}
 
-    @classmethod
-    def from_loose(cls: type[M], fields: dict[str, Any], first_error: Exception) -> M:
-        """
-        Try once more with numpy numbers replaced by Python's; arrays stay.
 
-        Args:
-            fields: The fields as they were given.
-            first_error: What the strict attempt said.
+def convert_received(fields: dict[str, Any], cls: type[S]) -> S:
+    """
+    Build a struct from decoded fields; numpy numbers are taken where numbers are needed.
 
-        Returns:
-            The message.
+    Raises:
+        msgspec.ValidationError: If a field is missing, unknown, or not of its type.
+    """
+    try:
+        return msgspec.convert(fields, cls, dec_hook=read_custom)
+    except (msgspec.ValidationError, TypeError):
+        return msgspec.convert(_with_plain_fields(fields, cls), cls, dec_hook=read_custom)
 
-        Raises:
-            InvalidMessage: If it still does not fit; the text names the path of the field.
-        """
+
+def _convert_loosely(fields: dict[str, Any], cls: type[S]) -> S:
+    """Try once more with plain values in the fields that do not fit."""
+    try:
+        return msgspec.convert(_with_plain_fields(fields, cls), cls, dec_hook=read_custom)
+    except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
+        raise InvalidMessage(f"{cls.__name__}: {_sentence(error, cls)}") from None
+
+
+def _with_plain_fields(fields: dict[str, Any], cls: type[msgspec.Struct]) -> dict[str, Any]:
+    """Replace numpy numbers, enumerations and parts by plain values in the fields that do not fit."""
+    hints = _hints(cls)
+    changed = {}
+    for name, value in fields.items():
         try:
-            return msgspec.convert(plain_numbers(fields), cls, dec_hook=to_array)
-        except (msgspec.ValidationError, TypeError, ValueError, RecursionError):
-            raise InvalidMessage(f"{cls.__name__}: {_sentence(first_error, cls)}") from None
+            changed[name] = msgspec.convert(value, hints.get(name, Any), dec_hook=read_custom)
+        except (msgspec.ValidationError, TypeError):
+            changed[name] = _plain_values(value)
+    return changed
 
 
-def _sentence(error: Exception, cls: type[Message]) -> str:
+@functools.cache
+def _hints(cls: type[msgspec.Struct]) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _plain_values(value: Any) -> Any:
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic):
+        return value.item()
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {_plain_values(k): _plain_values(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_values(v) for v in value]
+    if isinstance(value, Part):
+        return {name: _plain_values(item) for name, item in part_items(value).items()}
+    return value
+
+
+def part_items(part: Part) -> dict[str, Any]:
+    """Return the fields of a part as they travel, its tag first."""
+    config = part.__struct_config__
+    tag = {config.tag_field: config.tag} if config.tag_field else {}
+    return {**tag, **{name: getattr(part, name) for name in part.__struct_fields__}}
+
+
+def _sentence(error: Exception, cls: type[msgspec.Struct]) -> str:
     text = str(error).replace("Object missing required field", "missing field")
     text = text.replace("Object contains unknown field", "unknown field").replace("`$.", "`")
     if "unknown field" in text or "missing field" in text:
@@ -121,17 +196,17 @@ def loose_fields(cls: type[Message]) -> tuple[str, ...]:
     """Name the fields of a class whose values may hold sets, enumerations or other messages."""
     if cls.plain:
         return ()
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     return tuple(name for name in cls.__struct_fields__ if not _is_closed(hints[name]))
 
 
 def _is_closed(annotation: Any) -> bool:
-    if annotation in _CLOSED_FIELDS:
+    if annotation in _CLOSED_FIELDS or (isinstance(annotation, type) and issubclass(annotation, Part)):
         return True
     arguments = getattr(annotation, "__args__", ())
     if not arguments:
         return False
-    return all(isinstance(a, (str, int)) or _is_closed(a) for a in arguments)
+    return all(isinstance(a, (str, int)) or a is Ellipsis or _is_closed(a) for a in arguments)
 
 
 def message_class(name: str) -> type[Message] | None:

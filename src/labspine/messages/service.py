@@ -1,4 +1,4 @@
-"""Messages of services: variables, status, metrics, logs, alarms, files, notes to clients."""
+"""Messages of services: status, metrics, logs, alarms, notes to clients."""
 
 import enum
 import time
@@ -7,21 +7,29 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from ..ids import new_uid
-from .base import Message
+from .base import Message, Part
 
 __all__ = [
     "AlarmMessage",
     "BECStatus",
+    "BoolMetric",
     "ClientInfoMessage",
+    "ClientRestartMessage",
+    "DynamicMetricMessage",
     "ErrorInfo",
-    "FileMessage",
+    "FloatMetric",
+    "IntMetric",
     "LogMessage",
-    "RawMessage",
     "ServiceInfo",
     "ServiceMetricMessage",
+    "ServiceVersions",
     "StatusMessage",
-    "VariableMessage",
+    "StrMetric",
 ]
+
+
+NOT_FOUND = "Not found"
+"""What bec_lib says of a package that is not installed."""
 
 
 class BECStatus(enum.Enum):
@@ -33,7 +41,7 @@ class BECStatus(enum.Enum):
     ERROR = -1
 
 
-class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ErrorInfo(Part, kw_only=True):
     """What went wrong, for an alarm."""
 
     id: str = msgspec.field(default_factory=new_uid)
@@ -43,35 +51,23 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
     device: str | list[str] | None = None
 
 
-class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceVersions(Part, kw_only=True):
+    """Versions of BEC's packages, for its own clients; ours stand in the same map under their names."""
+
+    bec_lib: str = NOT_FOUND
+    bec_server: str = NOT_FOUND
+    bec_ipython_client: str = NOT_FOUND
+    bec_widgets: str = NOT_FOUND
+    ophyd_devices: str = NOT_FOUND
+
+
+class ServiceInfo(Part, kw_only=True):
     """Who runs a service and where; timestamp in s UTC."""
 
     user: str
     hostname: str
     timestamp: float = msgspec.field(default_factory=time.time)
-    versions: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class FileMessage(Message, kw_only=True):
-    """A file that is being written or is done."""
-
-    msg_type: ClassVar[str] = "file_message"
-
-    file_path: str
-    done: bool
-    successful: bool
-    is_master_file: bool = False
-    device_name: str | list[str] | None = None
-    file_type: str = "h5"
-    hinted_h5_entries: dict[str, str] | None = None
-
-
-class VariableMessage(Message, kw_only=True):
-    """One value of any kind."""
-
-    msg_type: ClassVar[str] = "var_message"
-
-    value: Any
+    versions: ServiceVersions = msgspec.field(default_factory=ServiceVersions)
 
 
 class StatusMessage(Message, kw_only=True):
@@ -93,22 +89,56 @@ class ServiceMetricMessage(Message, kw_only=True):
     metrics: dict[str, Any]
 
 
+class StrMetric(Part, kw_only=True, tag_field="type_name", tag="str"):
+    """One of several words."""
+
+    value: str
+    possible_values: list[str]
+
+    def __post_init__(self) -> None:
+        """Demand that the word is one of the possible ones, each of which stands once."""
+        if self.value not in self.possible_values:
+            raise ValueError(f"value {self.value!r} is not one of {self.possible_values}")
+        if len(set(self.possible_values)) != len(self.possible_values):
+            raise ValueError(f"possible_values holds a word twice: {self.possible_values}")
+
+
+class IntMetric(Part, kw_only=True, tag_field="type_name", tag="int"):
+    """A whole number."""
+
+    value: int
+
+
+class FloatMetric(Part, kw_only=True, tag_field="type_name", tag="float"):
+    """A number."""
+
+    value: float
+
+
+class BoolMetric(Part, kw_only=True, tag_field="type_name", tag="bool"):
+    """Yes or no."""
+
+    value: bool
+
+
+class DynamicMetricMessage(Message, kw_only=True):
+    """Figures of a service under names of its own choice; timestamp in s UTC."""
+
+    msg_type: ClassVar[str] = "dynamic_metric_message"
+
+    metrics: dict[str, StrMetric | IntMetric | FloatMetric | BoolMetric]
+    timestamp: float = msgspec.field(default_factory=time.time)
+
+
 class LogMessage(Message, kw_only=True):
     """One line of a log."""
 
     msg_type: ClassVar[str] = "log_message"
 
     log_type: Literal[
-        "trace",
-        "debug",
-        "info",
-        "success",
-        "warning",
-        "error",
-        "critical",
-        "console_log",
-        "console_log_error",
-    ]
+        "trace", "debug", "info", "success", "warning", "error", "critical",
+        "console_log", "console_log_error",
+    ]  # fmt: skip
     log_msg: dict[str, Any] | str
 
 
@@ -146,9 +176,9 @@ class ClientInfoMessage(Message, kw_only=True):
     expire: float = 60.0
 
 
-class RawMessage(Message, kw_only=True):
-    """What a foreign publisher sent as JSON."""
+class ClientRestartMessage(Message, kw_only=True):
+    """A request to the clients to start again."""
 
-    msg_type: ClassVar[str] = "raw_message"
+    msg_type: ClassVar[str] = "client_restart"
 
-    data: Any
+    reason: str = ""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import pytest
 
+from labspine import messages
 from labspine.endpoints import MessageEndpoints, MessageOp
-from labspine.errors import InvalidArgument, InvalidMessage, InvalidName, InvalidOperation
-from labspine.messages import BundleMessage, FileMessage, ScanMessage, ScanStatusMessage, VariableMessage
+from labspine.errors import DecodeError, InvalidArgument, InvalidMessage, InvalidName, InvalidOperation
+from labspine.messages import (
+    BundleMessage,
+    FileMessage,
+    Message,
+    ScanMessage,
+    ScanStatusMessage,
+    VariableMessage,
+)
 
 
 def test_the_repr_is_that_of_seed_000() -> None:
@@ -102,18 +113,52 @@ def test_an_endpoint_moves_between_profiles() -> None:
 
 
 def test_profile_bec4_agrees_with_the_installed_bec_lib() -> None:
-    """Channel, message type and operations of every endpoint that both catalogues have."""
+    """Channel, names, message type and operations of every endpoint of bec_lib."""
     theirs = pytest.importorskip("bec_lib.endpoints").MessageEndpoints
-    both = [d for d in MessageEndpoints.definitions() if hasattr(theirs, d.name)]
-    assert len(both) >= 35
+    methods = {name: f for name, f in vars(theirs).items() if isinstance(f, staticmethod)}
+    assert len(methods) >= 130
 
-    for definition in both:
-        names = [f"n{i}" for i, _ in enumerate(definition.parameters)]
-        ours = definition(*names).at("bec4")
-        bec = getattr(theirs, definition.name)(*names)
+    for name, method in methods.items():
+        definition = MessageEndpoints.definition(name)
+        parts = [f"n{i}" for i, _ in enumerate(definition.parameters)]
+        ours = definition(*parts).at("bec4")
+        bec = getattr(theirs, name)(*parts)
+        assert list(inspect.signature(inspect.unwrap(method.__func__)).parameters) == list(
+            definition.parameters
+        )
         assert ours.endpoint == bec.endpoint
-        assert ours.message_type.__name__ == bec.message_type.__name__
+        assert ours.message_type is (
+            Message if bec.message_type is Any else messages.message_class(bec.message_type.__name__)
+        )
         assert ours.message_op.value == list(bec.message_op.value)
+
+
+def test_an_endpoint_for_any_class_takes_messages_only() -> None:
+    """Where bec_lib declares `Any`, every message is taken and nothing that is no message (ADR 0013)."""
+    endpoint = MessageEndpoints.atlas_deployment_ingest("lab")
+
+    endpoint.check(VariableMessage(value=1))
+    assert messages.decode(messages.encode(VariableMessage(value=1)), endpoint.message_type).value == 1
+    with pytest.raises(InvalidMessage, match="takes Message, got dict"):
+        endpoint.check({"a": 1})
+    with pytest.raises(DecodeError, match="expected Message, got int"):
+        messages.decode(b"\x01", endpoint.message_type)
+    with pytest.raises(DecodeError, match='"Message" is not known'):
+        messages.decode(
+            messages.encode(VariableMessage(value=1)).replace(b"\xafVariableMessage", b"\xa7Message"), Message
+        )
+
+
+def test_the_seed_profile_continues_the_scheme_of_the_seeds() -> None:
+    assert MessageEndpoints.roi_config("eye", "image").endpoint == "internal/devices/roi_config/eye/image"
+    assert MessageEndpoints.procedure_request().endpoint == "internal/procedures/procedure_request"
+    assert MessageEndpoints.login_info().endpoint == "public/acl/login_info"
+    assert MessageEndpoints.public_scan_info("1").endpoint == "public/1/scan_info"
+
+
+def test_credentials_are_never_recorded() -> None:
+    assert MessageEndpoints.acl_session("1").history is None
+    assert MessageEndpoints.acl_accounts().history is None
 
 
 def test_each_entry_of_the_catalogue_is_documented_and_unique() -> None:

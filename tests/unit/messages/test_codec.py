@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import time
+import uuid
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from labspine.messages import (
     DeviceMessage,
     DeviceMonitor1DMessage,
     Message,
+    ProgressMessage,
     RawMessage,
     ScanMessage,
     StatusMessage,
@@ -223,3 +227,137 @@ def test_a_message_cut_at_any_byte_is_refused() -> None:
 def test_another_class_than_expected_is_refused() -> None:
     with pytest.raises(DecodeError, match="expected ScanMessage, got VariableMessage"):
         decode(encode(VariableMessage(value=1)), ScanMessage)
+
+
+def test_large_arrays_anywhere_lie_over_the_received_bytes() -> None:
+    image = np.random.default_rng(1).integers(0, 9, (300, 400), dtype=np.uint16)
+    reading = {
+        "image": {"value": image, "timestamp": 1.0},
+        "small": {"value": np.arange(3), "timestamp": 2.0},
+    }
+    payload = encode(DeviceMessage(signals=reading, metadata={"note": "x", "set": [1]}))
+
+    received = decode(stamp(payload, "0123456789abcdef", 3), DeviceMessage)
+
+    array = received.signals["image"]["value"]
+    np.testing.assert_array_equal(array, image)
+    assert not array.flags.writeable
+    assert not array.flags.owndata
+    np.testing.assert_array_equal(received.signals["small"]["value"], [0, 1, 2])
+    assert received.metadata == {"note": "x", "set": [1]}
+
+
+def test_a_large_bundle_and_large_bytes_survive() -> None:
+    scans = [
+        ScanMessage(point_id=i, scan_id="s", data={"eye": {"eye": {"value": np.full((50, 50), i)}}})
+        for i in range(5)
+    ]
+    large = VariableMessage(value={"bytes": b"x" * 100_000, "texts": ["y" * 1000] * 100, "set": {1, 2}})
+
+    received = decode(encode(BundleMessage(messages=scans)), ScanMessage)
+
+    assert [m.point_id for m in received] == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(received[4].data["eye"]["eye"]["value"], np.full((50, 50), 4))
+    assert decode(encode(large), VariableMessage) == large
+
+
+def test_an_array_above_the_limit_is_refused_before_it_is_copied() -> None:
+    huge = np.lib.stride_tricks.as_strided(np.zeros(1), (40_000_000_000,), (0,))  # 320 GB, if it were copied
+
+    with pytest.raises(TooLarge, match="320000000000 bytes: at most 16777216"):
+        encode(DeviceMonitor1DMessage(device="w", data=huge))
+    with pytest.raises(TooLarge, match="write it to a file"):
+        encode(VariableMessage(value={"deep": [huge]}))
+
+
+def test_a_value_that_is_an_array_can_be_sent() -> None:
+    np.testing.assert_array_equal(decode(encode(VariableMessage(value=np.arange(3)))).value, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime.datetime(2026, 1, 1),
+        datetime.date(2026, 1, 1),
+        decimal.Decimal("1.5"),
+        uuid.UUID(int=1),
+        frozenset({1}),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_what_would_arrive_as_something_else_is_refused(value: object) -> None:
+    with pytest.raises(InvalidMessage, match="cannot be sent"):
+        encode(VariableMessage(value={"a": [value]}))
+
+
+def _proxy(name: str) -> bytes:
+    return encode({"__bec_codec__": {"encoder_name": "DeviceBase", "type_name": "Positioner", "data": name}})
+
+
+def test_a_map_with_a_proxy_as_its_key_is_read_and_other_maps_as_keys_are_refused() -> None:
+    payload = encode(VariableMessage(value={"samx": 1, "b": [1.5, None, True, -3, b"x"]}))
+    mark = encode("samx")
+
+    received = decode(payload.replace(mark, _proxy("samx")), VariableMessage)
+
+    assert received.value == {"samx": 1, "b": [1.5, None, True, -3, b"x"]}
+    for key in (
+        encode({"a": 1}),
+        encode([_proxy("x")]),
+        _proxy("x").replace(b"DeviceBase", b"SomeThings"),
+    ):
+        with pytest.raises(DecodeError):
+            decode(payload.replace(mark, key), VariableMessage)
+    twice = (
+        encode(VariableMessage(value={"samx": 1, "samy": 2}))
+        .replace(mark, _proxy("samx"))
+        .replace(encode("samy"), mark)
+    )
+    with pytest.raises(DecodeError, match="twice"):
+        decode(twice, VariableMessage)
+
+
+def test_json_that_begins_with_anything_is_raw_and_the_rest_names_both_formats() -> None:
+    assert decode(b"123").data == 123
+    assert decode(b"true").data is True
+    with pytest.raises(DecodeError, match="neither MessagePack nor JSON"):
+        decode(b"no message at all")
+
+
+def test_an_unknown_field_on_the_wire_hints_at_a_newer_sender() -> None:
+    payload = encode({"__bec_codec__": {"encoder_name": "BECMessage", "type_name": "ProgressMessage", "data": {
+        "value": 1.0, "max_value": 2.0, "done": True, "unit": "mm"}}})  # fmt: skip
+
+    with pytest.raises(DecodeError, match=r"unknown field `unit`.*is the sender newer"):
+        decode(payload, ProgressMessage)
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({"a": [1, object()]}, "value.a[1]"),
+        ({"a": {"b": {3: 4}}}, "value.a.b"),
+        ([{"t": datetime.date(2026, 1, 1)}], "value[0].t"),
+        ({"x": {"y": 2**65}}, "value.x.y"),
+        (np.array([object()]), "value"),
+    ],
+)
+def test_a_refusal_names_the_place(value: object, place: str) -> None:
+    with pytest.raises(InvalidMessage) as caught:
+        encode(VariableMessage(value=value))
+
+    assert str(caught.value).endswith(f"- at `{place}`")
+    with pytest.raises(InvalidMessage, match="at `deep"):
+        encode({"deep": value})
+
+
+def test_the_place_in_deep_and_in_shared_values_is_found_quickly() -> None:
+    deep: list[Any] = [object()]
+    for _ in range(5000):
+        deep = [deep, deep]
+    started = time.process_time()
+
+    with pytest.raises(InvalidMessage):
+        encode(VariableMessage(value=deep))
+
+    assert time.process_time() - started < 2
