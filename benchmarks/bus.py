@@ -2,7 +2,8 @@
 Measure the bus beside its peers: interleaved rounds, each case in a fresh process, medians and ratios.
 
 Run ``python benchmarks/bus.py [--rounds 5] [--only get]``; it starts a broker of its own. CPU time per
-operation is the figure that a busy machine disturbs least.
+operation is the figure that a busy machine disturbs least. ``--only growth`` sends a million durable events
+from one process to another and tells by how much each of them, and the server, has grown.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ ROUNDS = 5
 READS = 5000
 EVENTS = 10_000
 PACED = 300
+MILLION = 1_000_000
+WARM_UP = 50_000
 
 
 def signals() -> dict[str, Any]:
@@ -213,8 +216,8 @@ def case_subscribe(peer: str, url: str) -> dict[str, float]:
 
 
 def case_busy_main(peer: str, url: str) -> dict[str, float]:
-    """Latency of a callback while the main thread computes, with a switch interval of 0.2 ms."""
-    client = ours(url, switch_interval_s=0.0002) if peer == "ours" else PEERS[peer](url)
+    """Latency of a callback while the main thread computes, with a switch interval of 50 µs."""
+    client = ours(url, switch_interval_s=0.00005) if peer == "ours" else PEERS[peer](url)
     got: list[float] = []
     client["listen"](lambda stamp: got.append(time.time() - stamp))
     source = _publisher(peer, url, PACED, 0.005)
@@ -280,6 +283,58 @@ def case_import(peer: str, url: str) -> dict[str, float]:
     return {"ms": min(times)}
 
 
+def resident_mb(pid: int | str = "self") -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def case_growth(peer: str, url: str) -> dict[str, float]:
+    """Growth in MB while a million events go from one process to another, after a warm-up."""
+    from labspine.connector import RedisConnector
+    from labspine.endpoints import MessageEndpoints
+
+    count = 0
+
+    def heard(message: object) -> None:
+        nonlocal count
+        count += 1
+
+    with RedisConnector(url) as connector:
+        connector.register(MessageEndpoints.scan_segment(), heard)
+        source = subprocess.Popen([sys.executable, __file__, "--flood", url], stdout=subprocess.PIPE)
+        while count < WARM_UP:
+            time.sleep(0.01)
+        before = resident_mb()
+        server_before = connector.server_report().used_memory_bytes
+        told = json.loads(source.communicate()[0])
+        deadline = time.monotonic() + 60
+        while count < MILLION + WARM_UP and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert count == MILLION + WARM_UP, f"{count} heard"
+        assert connector.counters.gaps == 0
+        server = (connector.server_report().used_memory_bytes - server_before) / 1e6
+        return {"subscriber_mb": resident_mb() - before, "server_mb": server, **told}
+
+
+def flood_with_events(url: str) -> None:
+    """Send the events of `case_growth`, in pipelines, and print this process's growth and rate."""
+    from labspine.connector import RedisConnector
+    from labspine.endpoints import MessageEndpoints
+    from labspine.messages import ScanMessage
+
+    endpoint = MessageEndpoints.scan_segment()
+    with RedisConnector(url) as connector:
+        before, began = 0.0, 0.0
+        for first in range(0, MILLION + WARM_UP, 500):
+            if first == WARM_UP:
+                before, began = resident_mb(), time.monotonic()
+            with connector.pipeline() as pipe:
+                for number in range(first, first + 500):
+                    pipe.send(endpoint, ScanMessage(point_id=number, scan_id="s", data={}))
+        rate = MILLION / (time.monotonic() - began)
+        print(json.dumps({"publisher_mb": resident_mb() - before, "events_per_s": rate}))
+
+
 CASES: dict[str, tuple[Callable[[str, str], dict[str, float]], list[str]]] = {
     "get": (case_get, ["raw", "ours", "redis-py", "bec_lib"]),
     "publish": (case_publish, ["ours", "ours plain", "redis-py", "bec_lib"]),
@@ -287,7 +342,9 @@ CASES: dict[str, tuple[Callable[[str, str], dict[str, float]], list[str]]] = {
     "busy main thread": (case_busy_main, ["ours", "bec_lib"]),
     "asyncio": (case_asyncio, ["ours", "redis-py"]),
     "import": (case_import, ["ours", "redis-py", "bec_lib"]),
+    "growth": (case_growth, ["ours"]),
 }
+ON_REQUEST = {"growth"}
 
 
 def publish_for_another(peer: str, url: str, count: str, pace_s: str) -> None:
@@ -324,7 +381,7 @@ def compare(url: str, rounds: int, only: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for turn in range(rounds):
         for case, (_, peers) in CASES.items():
-            if only and only != case:
+            if only != case and (only or case in ON_REQUEST):
                 continue
             for peer in peers[turn % len(peers) :] + peers[: turn % len(peers)]:
                 for name, value in run_case(case, peer, url).items():
@@ -350,9 +407,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--publish", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--flood", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.publish:
         publish_for_another(*given.publish)
+    if given.flood:
+        flood_with_events(given.flood)
+        return
     if given.case:
         case, peer, url = given.case
         print(json.dumps(CASES[case][0](peer, url)), flush=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOORS = ROOT / "src" / "labspine" / "connector"
-FILES = ("connector.py", "delivery.py", "pipeline.py")
+FILES = ("connector.py", "delivery.py", "operations.py", "pipeline.py")
 HEADER = "# Generated from connector/_async/{name} by scripts/unasync.py: change the source and run it.\n"
 
 WORDS = (
@@ -27,7 +27,7 @@ WORDS = (
     (r"\bAsyncioWire\b", "SyncWire"),
     (r"\bAsyncConnection\b", "SyncConnection"),
     (r"\bopen_connection\b", "SyncConnection"),
-    (r"\bAsync(Delivery|Pipeline|Reader|StreamReader|Workers)\b", r"\1"),
+    (r"\bAsync(Delivery|Operations|Pipeline|Reader|StreamReader|Workers)\b", r"\1"),
     ("The asyncio door to the bus; the blocking one is generated from it.", "The blocking door to the bus."),
 )
 

@@ -116,15 +116,25 @@ class AuthenticationError(NotConnected):
 
 
 class DeliveryUnknown(LabspineError, ConnectionError):
-    """The connection broke after the command was sent: it may or may not have been done."""
+    """
+    The connection broke after the command was sent: it may or may not have been done.
+
+    For a durable event ``unsettled`` is set, and ``connector.repeat(error)`` says it again, heard once.
+    """
 
     code = "E-UNKNOWN"
+    unsettled: object = None
 
 
 class DeadlinePassed(LabspineError, TimeoutError):
-    """The time limit of the call ended before the answer came."""
+    """
+    The time limit of the call ended before the answer came.
+
+    For a durable event ``unsettled`` is set, and ``connector.repeat(error)`` says it again, heard once.
+    """
 
     code = "E-TIME"
+    unsettled: object = None
 
 
 class PermissionDenied(LabspineError, PermissionError):

@@ -32,7 +32,7 @@ class ConnectorOptions:
         history_cap: About how many events each family keeps.
         queue_size: Most messages that wait for one callback.
         queue_bytes: Most bytes that wait for one callback.
-        switch_interval_s: Set the interpreter's switch interval (0.0002 keeps callbacks quick while the main
+        switch_interval_s: Set the interpreter's switch interval (0.00005 keeps callbacks quick while the main
             thread computes); None leaves it.
         tls: Settings for ``rediss://``; None means the system's own.
     """

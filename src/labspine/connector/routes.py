@@ -146,6 +146,14 @@ class Routes:
         self._due.append((b"pong", token))
         return _packed(b"PING", token)
 
+    def ask_whether_allowed(self) -> Exchange:
+        """Ask whether a new login may listen to all this: each command is judged, none is performed."""
+        commands: list[tuple[str | bytes, ...]] = [("MULTI",)]
+        for route in self.all_routes():
+            commands.append(("PSUBSCRIBE" if route.is_pattern else "SUBSCRIBE", route.key))
+        commands += [("XREVRANGE", key, "+", "-", "COUNT", "1") for key in self.sources()]
+        return Exchange((*commands, ("DISCARD",)), readonly=True)
+
     def open_link(self, heard_since: Mapping[str, EntryId]) -> bytes:
         """
         Begin a new connection.

@@ -29,7 +29,7 @@ from .tracking import Tracker
 
 __all__ = ["CATCH_UP", "LAST_VALUE", "Item", "Subscription", "Work", "glob_expression"]
 
-_BATCH = 64
+_BATCH = 256
 _MOST_HELD_BYTES = 32 * 1024 * 1024
 
 Item = tuple[bytes, Any, int]
@@ -51,6 +51,7 @@ class Work(enum.Enum):
     LAST_VALUE = "last value"
 
 
+_LIVE = State.LIVE
 CATCH_UP = Work.CATCH_UP
 LAST_VALUE = Work.LAST_VALUE
 
@@ -113,8 +114,7 @@ class Subscription:
         self.heard_since: EntryId = BEGINNING
         self.tells_trimmed = True
         self.is_replay = False
-        self.is_slow_until_mono_s = 0.0
-        self.calls = 0
+        self.is_polled = False
         self.is_ready = False
         self.is_closed = False
         self.tracker = Tracker()
@@ -147,24 +147,26 @@ class Subscription:
         with self._lock:
             if self.is_closed:
                 return False
-            if self.state is not State.LIVE and self._can_be_read_again(item):
+            if self.state is not _LIVE and self._can_be_read_again(item):
                 if size_bytes > LARGEST_RECORDED_BYTES and not self.is_stream:
                     self._hold(item)
                 if self.state is State.BEHIND:
                     return False
             queue = self._queue
+            queued_bytes = self._queued_bytes + size_bytes
             if self.newest_only:
                 queue.clear()
-            elif queue and (
-                len(queue) >= self.most_entries or self._queued_bytes + size_bytes > self.most_bytes
-            ):
+            elif queue and (queued_bytes > self.most_bytes or len(queue) >= self.most_entries):
                 return self._overflow(item)
             if self._dropped:
                 queue.append((channel, Gap(self._dropped), 0))
                 self._dropped = 0
             queue.append((channel, item, size_bytes))
-            self._queued_bytes += size_bytes
-            return self._wake()
+            self._queued_bytes = queued_bytes
+            if self._is_scheduled:
+                return False
+            self._is_scheduled = True
+            return True
 
     def _overflow(self, item: Any) -> bool:
         if self._can_be_read_again(item):

@@ -6,7 +6,7 @@ from .exchange import Argument, Command, Exchange, Flow
 from .history import BEGINNING, EntryId
 from .numbering import Numbering
 from .place import located, located_pattern
-from .server import ServerReport
+from .server import ServerFinding, ServerReport, check_server, refuse_unsafe
 from .streams import Cursors
 
 __all__ = [
@@ -20,13 +20,16 @@ __all__ = [
     "Flow",
     "Numbering",
     "Recording",
+    "ServerFinding",
     "ServerReport",
+    "check_server",
     "checks",
     "events",
     "history",
     "lists",
     "located",
     "located_pattern",
+    "refuse_unsafe",
     "server",
     "sets",
     "state",

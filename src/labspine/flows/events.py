@@ -9,14 +9,33 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from ..endpoints import EndpointInfo
-from ..errors import DeliveryUnknown, LabspineError, NotConnected
-from ..messages import BundleMessage, Message, encode, read_stamp, stamp
+from ..errors import (
+    DeadlinePassed,
+    DeliveryUnknown,
+    InvalidArgument,
+    LabspineError,
+    NotConnected,
+    PermissionDenied,
+    TooLarge,
+    shown,
+)
+from ..messages import MAX_PAYLOAD_BYTES, BundleMessage, Message, encode, stamp
 from .checks import expiry
 from .exchange import Command, Exchange, Flow, read
 from .numbering import Numbering
 
-__all__ = ["LARGEST_RECORDED_BYTES", "Recording", "send", "set_and_publish"]
+__all__ = [
+    "LARGEST_RECORDED_BYTES",
+    "Recording",
+    "Unsettled",
+    "raw_send",
+    "repeat",
+    "send",
+    "set_and_publish",
+]
 
 LARGEST_RECORDED_BYTES = 64 * 1024
 """Payloads above this are not stored in the history; their size is."""
@@ -40,6 +59,21 @@ class Recording:
         self.cap = cap
 
 
+class Unsettled(msgspec.Struct, frozen=True):
+    """
+    A durable event of which nobody knows whether it was done.
+
+    Args:
+        ask: What publishes and records it, with its stamp.
+        history: The history in which it is recorded.
+        recorded: What the history holds if it was done.
+    """
+
+    ask: Exchange
+    history: str
+    recorded: bytes
+
+
 def send(endpoint: EndpointInfo[Message], message: object, recording: Recording | None) -> Flow[int]:
     """
     Publish an event.
@@ -60,7 +94,8 @@ def send(endpoint: EndpointInfo[Message], message: object, recording: Recording 
         InvalidOperation: If the endpoint does not allow ``send``.
         InvalidMessage: If the message is of another type.
         TooLarge: If it is above the limit.
-        DeliveryUnknown: If the link broke and the outcome could not be found out.
+        DeliveryUnknown: If the link broke and the outcome could not be found out; see `repeat`.
+        DeadlinePassed: If no answer came in time; see `repeat`.
     """
     endpoint.require("send")
     endpoint.check(message)
@@ -70,6 +105,34 @@ def send(endpoint: EndpointInfo[Message], message: object, recording: Recording 
         return int(heard)
     replies = yield from _publish_recorded(endpoint, payload, recording, ())
     return int(replies[0]) if replies else 0
+
+
+def raw_send(channel: str, payload: str | bytes) -> Flow[int]:
+    """
+    Publish bytes as they are, plainly.
+
+    Args:
+        channel: Any channel; no profile, no catalogue.
+        payload: Text is sent as UTF-8.
+
+    Asks:
+        PUBLISH.
+
+    Returns:
+        How many connections heard it.
+
+    Raises:
+        InvalidArgument: If they are not text or bytes.
+        TooLarge: If the payload is above the limit.
+    """
+    if not isinstance(channel, str) or not channel:
+        raise InvalidArgument(f"channel={shown(channel)}: a channel is text that is not empty")
+    if not isinstance(payload, (str, bytes)):
+        raise InvalidArgument(f"`{type(payload).__name__}` cannot be sent raw: give text or bytes")
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise TooLarge(f"{len(payload)} bytes for {shown(channel)}: at most {MAX_PAYLOAD_BYTES} can be sent")
+    (heard,) = yield Exchange(((b"PUBLISH", channel, payload),), keep_order=True)
+    return int(heard)
 
 
 def set_and_publish(
@@ -91,7 +154,8 @@ def set_and_publish(
         InvalidOperation: If the endpoint does not allow ``set_and_publish``.
         InvalidMessage: If the message is of another type.
         TooLarge: If it is above the limit.
-        DeliveryUnknown: If the link broke and the outcome could not be found out.
+        DeliveryUnknown: If the link broke and the outcome could not be found out; see `repeat`.
+        DeadlinePassed: If no answer came in time; see `repeat`.
     """
     endpoint.require("set_and_publish")
     endpoint.check(message)
@@ -126,22 +190,66 @@ def _publish_recorded(
     try:
         return (yield ask)
     except DeliveryUnknown as unknown:
-        return (yield from _make_sure(ask, history, record[1], unknown))
-    except LabspineError as error:
-        if isinstance(error, NotConnected):
-            numbering.give_back(channel, number)
+        event = Unsettled(ask, history, record[1])
+        try:
+            return (yield from _once(event))
+        except LabspineError:
+            raise _repeatable(unknown, event) from unknown
+    except DeadlinePassed as late:
+        raise _repeatable(late, Unsettled(ask, history, record[1])) from late
+    except NotConnected:
+        numbering.give_back(channel, number)
         raise
 
 
-def _make_sure(ask: Exchange, history: str, recorded: bytes, unknown: DeliveryUnknown) -> Flow[list[Any]]:
+def repeat(error: object) -> Flow[int]:
+    """
+    Say an event again whose outcome is not known: with the same stamp, so that who heard it drops it.
+
+    Args:
+        error: The `DeliveryUnknown` or `DeadlinePassed` that `send` or `set_and_publish` raised.
+
+    Asks:
+        XREVRANGE; what the event asked for, only if it is not in the history.
+
+    Returns:
+        How many connections heard it now; 0 if it had been done before.
+
+    Raises:
+        InvalidArgument: If the error does not come from a durable event.
+        DeliveryUnknown: If the outcome is not known again; repeat with either error.
+        DeadlinePassed: The same, because no answer came in time.
+        NotConnected: If there is no connection; repeat with the old error.
+    """
+    event = error.unsettled if isinstance(error, (DeliveryUnknown, DeadlinePassed)) else None
+    if not isinstance(event, Unsettled):
+        raise InvalidArgument(
+            f"{shown(error)} cannot be repeated: only DeliveryUnknown and DeadlinePassed of a durable event "
+            "can, because other writes carry no number by which a receiver knows them"
+        )
+    try:
+        replies = yield from _once(event)
+    except (DeliveryUnknown, DeadlinePassed) as again:
+        raise _repeatable(again, event) from again
+    return int(replies[0]) if replies else 0
+
+
+def _once(event: Unsettled) -> Flow[list[Any]]:
     """Look into the history; publish once more, with the same stamp, only if it is not there."""
     try:
-        (entries,) = yield read("XREVRANGE", history, "+", "-", "COUNT", _LOOK_BACK)
-    except LabspineError:
-        raise unknown from None
-    if read_stamp(recorded) is None or any(recorded in fields for _, fields in entries):
+        (entries,) = yield read("XREVRANGE", event.history, "+", "-", "COUNT", _LOOK_BACK)
+    except PermissionDenied:
+        entries = ()  # who may write but not read repeats unseen; receivers know the stamp
+    if any(event.recorded in fields for _, fields in entries):
         return []
-    return (yield ask)
+    return (yield event.ask)
+
+
+def _repeatable(error: DeliveryUnknown | DeadlinePassed, event: Unsettled) -> LabspineError:
+    """Copy an error, which the calls of a pipeline may share, and attach what `repeat` needs."""
+    copy = type(error)(*error.args)
+    copy.unsettled = event
+    return copy
 
 
 def _bundled(message: object) -> object:

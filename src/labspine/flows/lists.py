@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Literal, TypeVar
 
 from ..endpoints import EndpointInfo
-from ..errors import InvalidArgument, shown
+from ..errors import InvalidArgument, ServerError, shown
 from ..messages import Message, decode, encode
 from .checks import count_above_zero, expiry, seconds, whole
 from .exchange import Command, Exchange, Flow, read, write
 
-__all__ = ["Side", "blocking_list_pop", "list_length", "list_range", "push", "remove", "trim"]
+__all__ = [
+    "Side",
+    "blocking_list_pop",
+    "blocking_list_pop_to_set_add",
+    "list_length",
+    "list_range",
+    "push",
+    "remove",
+    "replace_item",
+    "trim",
+]
 
+M = TypeVar("M", bound=Message)
 Side = Literal["LEFT", "RIGHT"]
 _SLICE_S = 2.0
+_MOVE_TO_SET = """local item = redis.call(ARGV[1], KEYS[1])
+if item then redis.call('SADD', KEYS[2], item) end
+return item"""
 
 
 def push(
@@ -48,7 +62,7 @@ def push(
     return int(replies[0])
 
 
-def list_range(endpoint: EndpointInfo[Message], start: int, end: int) -> Flow[list[Any]]:
+def list_range(endpoint: EndpointInfo[M], start: int, end: int) -> Flow[list[M]]:
     """
     Read the items between two indices, both included; -1 is the last.
 
@@ -96,6 +110,26 @@ def remove(endpoint: EndpointInfo[Message], count: int, message: object) -> Flow
     return int(removed)
 
 
+def replace_item(endpoint: EndpointInfo[Message], index: int, message: object) -> Flow[None]:
+    """
+    Replace the item at an index; -1 is the last.
+
+    Asks:
+        LSET.
+
+    Raises:
+        InvalidArgument: If there is no such item.
+    """
+    endpoint.require("rpush")
+    endpoint.check(message)
+    try:
+        yield write("LSET", endpoint.endpoint, whole("index", index), encode(message))
+    except ServerError as error:
+        if "index out of range" in str(error) or "no such key" in str(error):
+            raise InvalidArgument(f"index={index}: {endpoint.endpoint} has no such item") from error
+        raise
+
+
 def trim(endpoint: EndpointInfo[Message], start: int, end: int) -> Flow[None]:
     """
     Keep only the items between two indices, both included.
@@ -108,8 +142,8 @@ def trim(endpoint: EndpointInfo[Message], start: int, end: int) -> Flow[None]:
 
 
 def blocking_list_pop(
-    endpoint: EndpointInfo[Message], side: Side, timeout_s: float | None, *, clock: Callable[[], float]
-) -> Flow[Any]:
+    endpoint: EndpointInfo[M], side: Side, timeout_s: float | None, *, clock: Callable[[], float]
+) -> Flow[M | None]:
     """
     Pop an item; wait for one if there is none.
 
@@ -131,15 +165,67 @@ def blocking_list_pop(
         DeliveryUnknown: If the link broke; an item may have been popped and lost then.
     """
     endpoint.require("blocking_list_pop")
-    if side not in ("LEFT", "RIGHT"):
-        raise InvalidArgument(f'side={shown(side)}: use "LEFT" or "RIGHT"')
-    command = "BLPOP" if side == "LEFT" else "BRPOP"
-    deadline_s = None if timeout_s is None else clock() + seconds("timeout_s", timeout_s)
-    while True:
-        wait_s = _SLICE_S if deadline_s is None else min(_SLICE_S, deadline_s - clock())
-        wait_s = max(wait_s, 0.001)
+    command = "BLPOP" if _is_left(side) else "BRPOP"
+    for wait_s in _slices(timeout_s, clock):
         (popped,) = yield Exchange(((command, endpoint.endpoint, f"{wait_s:.3f}"),), False, False, wait_s)
         if popped is not None:
-            return decode(popped[1], endpoint.message_type)
-        if deadline_s is not None and clock() >= deadline_s:
-            return None
+            message: M = decode(popped[1], endpoint.message_type)
+            return message
+    return None
+
+
+def blocking_list_pop_to_set_add(
+    source: EndpointInfo[M],
+    target: EndpointInfo[Message],
+    side: Side,
+    timeout_s: float | None,
+    *,
+    clock: Callable[[], float],
+) -> Flow[M | None]:
+    """
+    Move an item from a list into a set in one step; wait for one if there is none.
+
+    Args:
+        source: The list.
+        target: The set.
+        side: Which end of the list.
+        timeout_s: Longest wait in seconds; None waits without limit.
+        clock: Monotonic time in seconds.
+
+    Asks:
+        EVAL, and BLMOVE of the list onto itself, which waits for an item and changes nothing.
+
+    Returns:
+        The message, or None if none came.
+    """
+    source.require("blocking_list_pop")
+    target.require("remove_from_set")
+    end, command = ("LEFT", "LPOP") if _is_left(side) else ("RIGHT", "RPOP")
+    move = Exchange((("EVAL", _MOVE_TO_SET, 2, source.endpoint, target.endpoint, command),))
+    for wait_s in _slices(timeout_s, clock):
+        (item,) = yield move
+        if item is not None:
+            break
+        wait: Command = ("BLMOVE", source.endpoint, source.endpoint, end, end, f"{wait_s:.3f}")
+        yield Exchange((wait,), False, True, wait_s)
+    else:
+        (item,) = yield move
+    message: M | None = None if item is None else decode(item, source.message_type)
+    return message
+
+
+def _is_left(side: object) -> bool:
+    if side not in ("LEFT", "RIGHT"):
+        raise InvalidArgument(f'side={shown(side)}: use "LEFT" or "RIGHT"')
+    return side == "LEFT"
+
+
+def _slices(timeout_s: float | None, clock: Callable[[], float]) -> Iterator[float]:
+    """Cut a wait into slices, so that a link that is dead is noticed however long the wait."""
+    deadline_s = None if timeout_s is None else clock() + seconds("timeout_s", timeout_s)
+    while deadline_s is None:
+        yield _SLICE_S
+    left_s = deadline_s - clock()
+    yield max(min(_SLICE_S, left_s), 0.001)
+    while (left_s := deadline_s - clock()) > 0:
+        yield max(min(_SLICE_S, left_s), 0.001)

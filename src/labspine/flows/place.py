@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from ..endpoints import EndpointInfo, Profile
 from ..errors import InvalidArgument, InvalidName, shown
 from ..messages import Message
 
 __all__ = ["located", "located_pattern"]
 
+M = TypeVar("M", bound=Message)
 _WILDCARDS = frozenset("*?[]")
 
 
-def located(endpoint: EndpointInfo[Message], profile: Profile) -> EndpointInfo[Message]:
+def located(endpoint: EndpointInfo[M], profile: Profile) -> EndpointInfo[M]:
     """
     Name an endpoint as the broker of this connector knows it.
 
@@ -42,7 +45,7 @@ def located(endpoint: EndpointInfo[Message], profile: Profile) -> EndpointInfo[M
     return endpoint if endpoint.profile == profile else endpoint.at(profile)
 
 
-def located_pattern(endpoint: EndpointInfo[Message], profile: Profile) -> EndpointInfo[Message]:
+def located_pattern(endpoint: EndpointInfo[M], profile: Profile) -> EndpointInfo[M]:
     """
     Name a pattern, or a plain endpoint, as the broker of this connector knows it.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from ..endpoints import EndpointInfo
 from ..messages import Message, decode, encode
 from .exchange import Flow, read, write
 
 __all__ = ["add_to_set", "get_set_members", "remove_from_set"]
+
+
+M = TypeVar("M", bound=Message)
 
 
 def add_to_set(endpoint: EndpointInfo[Message], message: object) -> Flow[bool]:
@@ -43,7 +46,7 @@ def remove_from_set(endpoint: EndpointInfo[Message], message: object) -> Flow[bo
     return bool(count)
 
 
-def get_set_members(endpoint: EndpointInfo[Message]) -> Flow[list[Any]]:
+def get_set_members(endpoint: EndpointInfo[M]) -> Flow[list[M]]:
     """
     Read all members.
 

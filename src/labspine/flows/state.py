@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 from ..endpoints import EndpointInfo
 from ..errors import TooLarge
@@ -13,10 +13,11 @@ from .exchange import Exchange, Flow, read, write
 
 __all__ = ["delete", "get", "keys", "mget", "set_value"]
 
+M = TypeVar("M", bound=Message)
 _SCAN_COUNT = 1000
 
 
-def get(endpoint: EndpointInfo[Message]) -> Flow[Any]:
+def get(endpoint: EndpointInfo[M]) -> Flow[M | None]:
     """
     Read the value of an endpoint.
 
@@ -35,7 +36,7 @@ def get(endpoint: EndpointInfo[Message]) -> Flow[Any]:
     return None if payload is None else decode(payload, endpoint.message_type)
 
 
-def mget(endpoints: Sequence[EndpointInfo[Message]]) -> Flow[list[Any]]:
+def mget(endpoints: Sequence[EndpointInfo[M]]) -> Flow[list[M | None]]:
     """
     Read the values of several endpoints in one step.
 

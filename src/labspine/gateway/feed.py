@@ -89,8 +89,8 @@ class Feed:
     async def _attach(self, connector: AsyncConnector) -> None:
         # First listen to the statuses, then ask for the present one: a scan that begins in between is heard.
         await connector.register(MessageEndpoints.scan_status(), cb=self._heard)
-        for endpoint in (MessageEndpoints.scan_status(), MessageEndpoints.scan_queue_status()):
-            self._take(await connector.get(endpoint))
+        self._take(await connector.get(MessageEndpoints.scan_status()))
+        self._take(await connector.get(MessageEndpoints.scan_queue_status()))
         begun = self._model.begun_utc_s
         since = (utc_s() if begun is None else begun) - _CLOCK_MARGIN_S
         await connector.register(MessageEndpoints.scan_segment(), cb=self._heard, since_utc_s=since)

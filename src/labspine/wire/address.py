@@ -6,18 +6,61 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from ..errors import ConfigError, shown
+from ..errors import ConfigError, did_you_mean, shown
 
-__all__ = ["Address", "parse_address"]
+__all__ = ["Address", "Sentinels", "TlsFiles", "parse_address"]
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:/\[\]@\s]+)):(?P<port>[^:]*)")
-_ALLOWED = '"host:port", "[::1]:6379", "redis://host:port/0", "rediss://..." or "unix:///path/to/socket"'
-_LATER = {
-    "redis+sentinel": "Sentinel",
-    "rediss+sentinel": "Sentinel",
-    "redis+cluster": "Redis Cluster",
-    "rediss+cluster": "Redis Cluster",
-}
+_ALLOWED = (
+    '"host:port", "[::1]:6379", "redis://host:port/0", "rediss://...", "unix:///path/to/socket" '
+    'or "redis+sentinel://host1:26379,host2:26379/master_name"'
+)
+_SENTINEL = ("redis+sentinel", "rediss+sentinel")
+_CLUSTER = ("redis+cluster", "rediss+cluster")
+_TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+_SENTINEL_OPTIONS = ("replicas", "sentinel_username", "sentinel_password")
+_SENTINEL_PORT = 26379
+_MOST_REPLICAS = 100
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """
+    The files of an encrypted link.
+
+    Args:
+        ca_file: Certificates of the authorities that are trusted instead of the system's; empty for the
+            system's own.
+        certificate_file: Our own certificate, where the server wants one; empty for none.
+        key_file: The key of our certificate; empty when it is in the same file.
+        is_verified: Whether the server's certificate and name are checked. Never switch this off outside of a
+            test: anybody on the way could read and change everything.
+    """
+
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    is_verified: bool = True
+
+
+@dataclass(frozen=True)
+class Sentinels:
+    """
+    Who knows which server is the master.
+
+    Args:
+        places: Host and port of each sentinel.
+        master_name: How the sentinels call the group of servers.
+        replicas: How many replicas must have a change before it counts as done; 0 does not wait.
+        username: Name for AUTH at the sentinels; None for the default user.
+        password: Secret for AUTH at the sentinels; None for none; never shown.
+    """
+
+    places: tuple[tuple[str, int], ...]
+    master_name: str
+    replicas: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -33,6 +76,8 @@ class Address:
         username: Name for AUTH; None for the default user.
         password: Secret for AUTH; never shown.
         database: Number of the database, 0 or more.
+        tls_files: Certificates of an encrypted link.
+        sentinels: Who tells host and port; None when they are fixed.
     """
 
     host: str = ""
@@ -42,12 +87,21 @@ class Address:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     database: int = 0
+    tls_files: TlsFiles = TlsFiles()
+    sentinels: Sentinels | None = None
 
     def __str__(self) -> str:
         if self.path:
             return f"unix://{self.path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}"
+        scheme = "rediss" if self.tls else "redis"
+        if self.sentinels is not None:
+            places = ",".join(_place(host, port) for host, port in self.sentinels.places)
+            return f"{scheme}+sentinel://{places}/{self.sentinels.master_name}"
+        return f"{scheme}://{_place(self.host, self.port)}"
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_address(bootstrap: object) -> Address:
@@ -55,8 +109,8 @@ def parse_address(bootstrap: object) -> Address:
     Read the address of a broker.
 
     Args:
-        bootstrap: ``"host:port"``, ``"[::1]:port"``, ``redis://``, ``rediss://`` or ``unix://`` URL; a list
-            with one such text is taken too.
+        bootstrap: ``"host:port"``, ``"[::1]:port"``, ``redis://``, ``rediss://``, ``unix://`` or
+            ``redis+sentinel://`` URL; a list with one such text is taken too.
 
     Returns:
         The address.
@@ -74,11 +128,13 @@ def parse_address(bootstrap: object) -> Address:
         )
     text = bootstrap.strip()
     scheme = text.partition(":")[0].lower()
-    if scheme in _LATER:
+    if scheme in _CLUSTER:
         raise ConfigError(
-            f"{_LATER[scheme]} addresses ({scheme}://) come with a later version; "
-            "give the address of one server for now: redis://host:port"
+            f"Redis Cluster addresses ({scheme}://) come with a later version: a cluster cannot do the steps "
+            "that Labspine's events need in one piece; use redis:// or, for a standby, redis+sentinel://"
         )
+    if scheme in _SENTINEL:
+        return _parse_sentinels(text)
     if scheme == "unix" and "/" in text:
         return _parse_unix(text)
     if "://" in text:
@@ -104,14 +160,57 @@ def _parse_url(text: str) -> Address:
     if not host:
         raise ConfigError(f'the address "{_masked(text)}" names no host: expected {_ALLOWED}')
     port_text = parts.netloc.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+    is_tls = parts.scheme == "rediss"
+    options = _options(parts, ("db", *(_TLS_OPTIONS if is_tls else ())), text)
     return Address(
         host=host,
         port=_port(port_text, text) if port_text else 6379,
-        tls=parts.scheme == "rediss",
+        tls=is_tls,
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
-        database=_database(parts.path.strip("/") or _query(parts, "db"), text),
+        database=_number("database", parts.path.strip("/") or options.get("db", ""), text),
+        tls_files=_tls_files(options, text),
     )
+
+
+def _parse_sentinels(text: str) -> Address:
+    parts = urlsplit(text)
+    login, _, hosts = parts.netloc.rpartition("@")
+    name, _, database = parts.path.strip("/").partition("/")
+    if not hosts or not name:
+        raise ConfigError(
+            f'the address "{_masked(text)}" must name the sentinels and the master: expected '
+            '"redis+sentinel://host1:26379,host2:26379/master_name"'
+        )
+    is_tls = parts.scheme == "rediss+sentinel"
+    known = ("db", *_SENTINEL_OPTIONS, *(_TLS_OPTIONS if is_tls else ()))
+    options = _options(parts, known, text)
+    username, _, password = login.partition(":")
+    replicas = _number("replicas", options.get("replicas", ""), text)
+    if replicas > _MOST_REPLICAS:
+        raise ConfigError(f'replicas={replicas} in "{_masked(text)}": at most {_MOST_REPLICAS}')
+    return Address(
+        tls=is_tls,
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        database=_number("database", database or options.get("db", ""), text),
+        tls_files=_tls_files(options, text),
+        sentinels=Sentinels(
+            places=tuple(_sentinel(place, text) for place in hosts.split(",")),
+            master_name=unquote(name),
+            replicas=replicas,
+            username=options.get("sentinel_username"),
+            password=options.get("sentinel_password"),
+        ),
+    )
+
+
+def _sentinel(place: str, whole: str) -> tuple[str, int]:
+    has_port = ":" in place.rpartition("]")[2]
+    address = _HOST_PORT.fullmatch(place if has_port else f"{place}:{_SENTINEL_PORT}")
+    if address is None:
+        raise ConfigError(f'the sentinel "{shown(place)}" in "{_masked(whole)}" is not host:port')
+    return address["v6"] or address["host"], _port(address["port"], whole)
 
 
 def _parse_unix(text: str) -> Address:
@@ -128,12 +227,37 @@ def _parse_unix(text: str) -> Address:
         path=path,
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
-        database=_database(_query(parts, "db"), text),
+        database=_number("database", _options(parts, ("db",), text).get("db", ""), text),
     )
 
 
-def _query(parts: SplitResult, name: str) -> str:
-    return parse_qs(parts.query).get(name, [""])[0]
+def _options(parts: SplitResult, known: tuple[str, ...], whole: str) -> dict[str, str]:
+    """Read what stands behind the ``?``; what is not known is refused: it would be missed silently."""
+    found = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    for name in found:
+        if name in _TLS_OPTIONS and name not in known:
+            raise ConfigError(
+                f'"{_masked(whole)}" has the TLS option {name}, but the link is not encrypted: '
+                f"use {parts.scheme.replace('redis', 'rediss', 1) if 'redis' in parts.scheme else 'rediss'}://"
+            )
+        if name not in known:
+            raise ConfigError(
+                f'"{_masked(whole)}" has the option "{shown(name)}", which is not known'
+                f"{did_you_mean(name, known)}; there are: {', '.join(known)}"
+            )
+    return found
+
+
+def _tls_files(options: dict[str, str], whole: str) -> TlsFiles:
+    wanted = options.get("ssl_cert_reqs", "required")
+    if wanted not in ("required", "none"):
+        raise ConfigError(f'ssl_cert_reqs in "{_masked(whole)}": use "required" (or "none" in a test)')
+    return TlsFiles(
+        ca_file=options.get("ssl_ca_certs", ""),
+        certificate_file=options.get("ssl_certfile", ""),
+        key_file=options.get("ssl_keyfile", ""),
+        is_verified=wanted == "required",
+    )
 
 
 def _port(text: str, whole: str) -> int:
@@ -144,11 +268,12 @@ def _port(text: str, whole: str) -> int:
     return int(text)
 
 
-def _database(text: str, whole: str) -> int:
-    if text and not (text.isascii() and text.isdigit()):
-        raise ConfigError(f'the database in "{_masked(whole)}" must be a number, as in redis://host:6379/0')
+def _number(what: str, text: str, whole: str) -> int:
+    if text and not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ConfigError(f'the {what} in "{_masked(whole)}" must be a number, 0 or more')
     return int(text) if text else 0
 
 
 def _masked(text: str) -> str:
-    return shown(re.sub(r"//[^/]*@", "//***@", text))
+    text = re.sub(r"//[^/]*@", "//***@", text)
+    return shown(re.sub(r"(password=)[^&]*", r"\1***", text))

@@ -8,6 +8,7 @@ tasks add before the answer comes is joined into one write per turn of the loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -16,12 +17,14 @@ from typing import Any
 import hiredis
 
 from ..clock import mono_s
-from ..errors import DeadlinePassed, NotConnected
+from ..errors import DeadlinePassed, LabspineError, NotConnected
 from ..flows import Exchange
 from .address import Address
-from .login import check_login, login
+from .login import check_login, login, lost_at_login
 from .protocol import ConnectionLost, WireOptions
 from .resp import NOTHING_YET, new_reader, pack, replies_due
+from .sentinel import Answer, follow_master, question, search, sentinel_options
+from .tls import handshake_failed, tls_context
 
 __all__ = ["AsyncConnection", "open_connection"]
 
@@ -140,6 +143,11 @@ class AsyncConnection(asyncio.Protocol):
         if not self.is_closed:
             self._lose(ConnectionLost("the connection was closed here", sent=True))
 
+    def abort(self) -> None:
+        """Break the connection from another thread; whoever waits on it learns at once."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the connection
+            self._loop.call_soon_threadsafe(self.close)
+
     # --- the loop's side ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -252,21 +260,54 @@ async def open_connection(
     connection: AsyncConnection | None = None
     try:
         async with asyncio.timeout(options.connect_timeout_s):
-            connection = await _connected(address, options, context)
+            place = address if address.sentinels is None else await _master(address, options, context)
+            connection = await _connected(place, options, context)
+            connection.address = address
             ask = login(address, options.client_name)
             check_login(ask, await connection.exchange(ask), address)
+            if place is not address:
+                follow_master(connection, place, address, options=options, context=context)
             return connection
     except (OSError, DeadlinePassed) as error:
         _close(connection)
         if isinstance(error, NotConnected):
             raise
+        if address.tls and connection is None:
+            raise handshake_failed(error, address) from error
         reason = (
             f"no answer within {options.connect_timeout_s} s" if isinstance(error, TimeoutError) else error
         )
         raise ConnectionLost(reason, sent=False) from error
+    except ConnectionLost as lost:
+        _close(connection)
+        raise (lost if connection is None else lost_at_login(lost, address)) from lost
     except BaseException:
         _close(connection)
         raise
+
+
+async def _master(address: Address, options: WireOptions, context: ssl.SSLContext | None) -> Address:
+    """Ask the sentinels who is master; see `search`."""
+    flow = search(address)
+    ask = question(address)
+    try:
+        place = next(flow)
+        while True:
+            try:
+                link = await open_connection(place, sentinel_options(options), context)
+            except (ConnectionLost, LabspineError) as error:
+                place = flow.send(error)
+                continue
+            try:
+                answer: Answer = await link.exchange(ask)
+            except (ConnectionLost, LabspineError) as error:
+                answer = error
+            finally:
+                link.close()
+            place = flow.send(answer)
+    except StopIteration as end:
+        master: Address = end.value
+        return master
 
 
 async def _connected(
@@ -279,8 +320,11 @@ async def _connected(
 
     if address.path:
         return (await loop.create_unix_connection(factory, address.path))[1]
-    tls = (context or ssl.create_default_context()) if address.tls else None
-    return (await loop.create_connection(factory, address.host, address.port, ssl=tls))[1]
+    tls = tls_context(address, context)
+    try:
+        return (await loop.create_connection(factory, address.host, address.port, ssl=tls))[1]
+    except ssl.SSLError as error:
+        raise handshake_failed(error, address) from error
 
 
 def _close(connection: AsyncConnection | None) -> None:

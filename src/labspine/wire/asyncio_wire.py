@@ -13,7 +13,7 @@ import ssl
 from typing import Any
 
 from ..clock import mono_s
-from ..errors import InvalidOperation, NotConnected
+from ..errors import DeadlinePassed, InvalidOperation, NotConnected
 from ..flows import Exchange
 from .address import Address
 from .asyncio import AsyncConnection, open_connection
@@ -26,6 +26,7 @@ __all__ = ["AsyncioWire"]
 
 _BULK_ABOVE_BYTES = 64 * 1024
 _IDLE_WAITERS = 2
+_SUSPICIOUS_S = 1.0
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.25
 
@@ -64,6 +65,16 @@ class AsyncioWire:
         self._bulk = _Line()
         self._waiters: list[AsyncConnection] = []
         self._busy_waiters: set[AsyncConnection] = set()
+
+    @classmethod
+    def made_for(
+        cls, address: Address, options: WireOptions | None = None, context: ssl.SSLContext | None = None
+    ) -> AsyncioWire:
+        """Make the wire that an address asks for: one that waits for replicas, or this one."""
+        from .confirmed import ConfirmedAsyncioWire
+
+        waits = address.sentinels is not None and address.sentinels.replicas > 0
+        return (ConfirmedAsyncioWire if waits else cls)(address, options, context)
 
     async def connect(self) -> None:
         """
@@ -114,11 +125,11 @@ class AsyncioWire:
                 connection = await self._renewed(self._commands)
             return split_replies(asks, await connection.exchange_packed(packed, due))
         except ConnectionLost as lost:
-            return [
-                lost_after_sending(self.address, lost)
-                if lost.sent
-                else lost_before_sending(self.address, lost)
-            ] * len(asks)
+            if lost.sent:
+                return [lost_after_sending(self.address, lost)] * len(asks)
+            return [lost_before_sending(self.address, lost)] * len(asks)
+        except (NotConnected, DeadlinePassed) as error:
+            return [error] * len(asks)
 
     async def _exchange_waiting(self, ask: Exchange) -> list[Any]:
         """Use a connection of its own for a command that waits on the server."""
@@ -140,7 +151,8 @@ class AsyncioWire:
             ) from lost
         finally:
             self._busy_waiters.discard(connection)
-            if is_done and not self._is_closed and len(self._waiters) < _IDLE_WAITERS:
+            is_fresh = is_done and not self._is_closed and connection.address is self.address
+            if is_fresh and len(self._waiters) < _IDLE_WAITERS:
                 self._waiters.append(connection)
             else:
                 connection.close()  # after a cancellation, too: its answer is still to come
@@ -179,11 +191,39 @@ class AsyncioWire:
                 "an AsyncConnector belongs to the event loop and process that first used it: make a new one"
             )
 
-    def distrust(self) -> None:
-        """Close what nobody uses now: another link to this broker was found dead, so these may be, too."""
+    async def log_in(self, address: Address, check: Exchange) -> None:
+        """See `SyncWire.log_in`."""
+        self._check_place()
+        try:
+            connection = await open_connection(address, self.options, self._context)
+            try:
+                settle(check, await connection.exchange(check))
+            finally:
+                connection.close()
+        except ConnectionLost as lost:
+            raise lost_before_sending(address, lost) from lost
+        self.address = address
         for line in (self._commands, self._bulk):
-            if line.connection is not None and not line.connection.is_waiting:
-                line.connection.close()
+            old, line.connection = line.connection, None
+            while old is not None and old.is_waiting:
+                await asyncio.sleep(_FIRST_PAUSE_S)  # its own time limit ends this
+            if old is not None:
+                old.close()
+        while self._waiters:
+            self._waiters.pop().close()
+
+    def distrust(self) -> None:
+        """
+        Close what nobody uses now, or what has been silent while an answer is due.
+
+        Another link to this broker was found dead, so these may be, too.
+        """
+        for line in (self._commands, self._bulk):
+            connection = line.connection
+            if connection is not None and (
+                not connection.is_waiting or mono_s() - connection.received_mono_s > _SUSPICIOUS_S
+            ):
+                connection.close()
         while self._waiters:
             self._waiters.pop().close()
 

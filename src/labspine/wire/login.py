@@ -10,7 +10,7 @@ from .address import Address
 from .protocol import ConnectionLost
 from .translate import ErrorReply, translated
 
-__all__ = ["check_login", "login"]
+__all__ = ["check_login", "login", "lost_at_login"]
 
 
 def login(address: Address, client_name: str) -> Exchange:
@@ -22,7 +22,8 @@ def login(address: Address, client_name: str) -> Exchange:
         client_name: Shown by CLIENT LIST; spaces are replaced.
 
     Returns:
-        AUTH, SELECT, CLIENT SETNAME and PING in one write; the replies go to `check_login`.
+        AUTH, SELECT, CLIENT SETNAME, ROLE (with sentinels) and PING in one write; the replies go to
+        `check_login`.
     """
     commands: list[Command] = []
     if address.password is not None or address.username is not None:
@@ -31,6 +32,8 @@ def login(address: Address, client_name: str) -> Exchange:
     if address.database:
         commands.append(("SELECT", address.database))
     commands.append(("CLIENT", "SETNAME", "".join(c if "!" <= c <= "~" else "_" for c in client_name)))
+    if address.sentinels is not None:
+        commands.append(("ROLE",))
     commands.append(("PING",))
     return Exchange(tuple(commands), readonly=True)
 
@@ -51,13 +54,25 @@ def check_login(ask: Exchange, replies: list[Any], address: Address) -> None:
     """
     for command, reply in zip(ask.commands, replies, strict=True):
         if not isinstance(reply, ErrorReply):
+            if command[0] == "ROLE" and reply[0] != b"master":
+                raise ConnectionLost("the sentinels named a server that is not the master", sent=False)
             continue
         words = str(reply)
         if words.startswith(("LOADING", "MASTERDOWN")) or "max number of clients" in words:
             raise ConnectionLost(words, sent=False)
-        if words.startswith("NOPERM") and command[0] in ("CLIENT", "PING"):
-            continue
+        if command[0] == "CLIENT" or (words.startswith("NOPERM") and command[0] in ("PING", "ROLE")):
+            continue  # the name is for people, and whoever answers anything is alive
         raise _located(translated(reply, command), address)
+
+
+def lost_at_login(lost: ConnectionLost, address: Address) -> ConnectionLost:
+    """Say what a link that breaks at the first words may mean: a TLS port hangs up on plain text."""
+    if address.tls and not address.tls_files.certificate_file:
+        hint = "does it want a certificate of ours? Then add ?ssl_certfile=...&ssl_keyfile=... to the address"
+        return ConnectionLost(f"{lost}, at the first words ({hint})", sent=False)
+    if address.tls or address.path:
+        return ConnectionLost(lost, sent=False)
+    return ConnectionLost(f"{lost}, at the first words (is it a TLS port? Then use rediss://)", sent=False)
 
 
 def _located(error: LabspineError, address: Address) -> LabspineError:

@@ -12,7 +12,7 @@ from typing import Any
 import hiredis
 
 from ..errors import LabspineError
-from ..flows import Exchange
+from ..flows import Argument, Exchange
 from .translate import ErrorReply, translated
 
 __all__ = [
@@ -54,27 +54,41 @@ def pack(ask: Exchange) -> bytes | list[bytes]:
     Returns:
         One buffer; or several, in order, when a value is too large to be worth copying.
     """
+    commands = ask.commands
+    if len(commands) == 1 and len(commands[0]) == 2 and not ask.transaction:
+        return _packed_pair(*commands[0])
     parts: list[bytes] = [_MULTI] if ask.transaction else []
+    append = parts.append
     largest = 0
-    for command in ask.commands:
+    for command in commands:
         count = len(command)
         if count < _MOST_COUNTS:
-            parts.append(_COUNTS[count] if parts else _FIRST_COUNTS[count])
+            append(_COUNTS[count] if parts else _FIRST_COUNTS[count])
         else:
-            parts.append((b"\r\n*%d" if parts else b"*%d") % count)
+            append((b"\r\n*%d" if parts else b"*%d") % count)
         for argument in command:
-            if isinstance(argument, bytes):
-                raw = argument
-            elif isinstance(argument, str):
-                raw = argument.encode()
-            else:
-                raw = b"%d" % argument
+            raw = argument if type(argument) is bytes else _raw(argument)
             length = len(raw)
-            largest = max(largest, length) if length > _MOST_LENGTHS else largest
-            parts.append(_LENGTHS[length] if length < _MOST_LENGTHS else b"\r\n$%d\r\n" % length)
-            parts.append(raw)
-    parts.append(_EXEC if ask.transaction else b"\r\n")
+            if length < _MOST_LENGTHS:
+                append(_LENGTHS[length])
+            else:
+                append(b"\r\n$%d\r\n" % length)
+                largest = max(largest, length)
+            append(raw)
+    append(_EXEC if ask.transaction else b"\r\n")
     return b"".join(parts) if largest <= GATHER_ABOVE_BYTES else _joined_small(parts)
+
+
+def _packed_pair(name: Argument, key: Argument) -> bytes:
+    """Pack a command with one argument, as GET is: the most frequent one, and never large."""
+    name, key = _raw(name), _raw(key)
+    return b"*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(key), key)
+
+
+def _raw(argument: Argument) -> bytes:
+    if isinstance(argument, bytes):
+        return argument
+    return argument.encode() if isinstance(argument, str) else b"%d" % argument
 
 
 def _joined_small(parts: list[bytes]) -> list[bytes]:

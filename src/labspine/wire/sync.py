@@ -20,9 +20,11 @@ from ..clock import mono_s
 from ..errors import DeadlinePassed, NotConnected
 from ..flows import Exchange
 from .address import Address
-from .login import check_login, login
+from .login import check_login, login, lost_at_login
 from .protocol import ConnectionLost, WireOptions
 from .resp import NOTHING_YET, new_reader, pack, replies_due
+from .sentinel import find_master, follow_master
+from .tls import handshake_failed, tls_context
 
 __all__ = ["SyncConnection"]
 
@@ -54,16 +56,22 @@ class SyncConnection:
         self._timeout_s = options.timeout_s
         self._reader = new_reader()
         self._buffer = bytearray(_BUFFER_BYTES)
-        self._socket = _connected_socket(address, options, context)
+        place = address if address.sentinels is None else find_master(address, options, context)
+        self._socket = _connected_socket(place, options, context)
         self._kernel_limits = not isinstance(self._socket, ssl.SSLSocket)
         try:
             self.limit(options.connect_timeout_s)
             ask = login(address, options.client_name)
             check_login(ask, self.exchange(ask), address)
             self.limit(options.timeout_s)
+            if place is not address:
+                follow_master(self, place, address, options=options, context=context)
         except DeadlinePassed as error:
             self.close()
             raise ConnectionLost(f"no answer within {options.connect_timeout_s} s", sent=False) from error
+        except ConnectionLost as lost:
+            self.close()
+            raise lost_at_login(lost, address) from lost
         except BaseException:
             self.close()
             raise
@@ -221,6 +229,7 @@ class SyncConnection:
 def _connected_socket(
     address: Address, options: WireOptions, context: ssl.SSLContext | None
 ) -> socket.socket:
+    tls = tls_context(address, context)
     link: socket.socket | None = None
     try:
         if address.path:
@@ -231,12 +240,15 @@ def _connected_socket(
             link = socket.create_connection((address.host, address.port), options.connect_timeout_s)
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if address.tls:
-            context = context or ssl.create_default_context()
-            return context.wrap_socket(link, server_hostname=address.host)
-        link.settimeout(None)
-        return link
     except OSError as error:
         if link is not None:
             link.close()
         raise ConnectionLost(error, sent=False) from error
+    if tls is None:
+        link.settimeout(None)
+        return link
+    try:
+        return tls.wrap_socket(link, server_hostname=address.host)
+    except OSError as error:
+        link.close()
+        raise handshake_failed(error, address) from error

@@ -61,6 +61,16 @@ class SyncWire:
         self._begin()
         _alive.add(self)
 
+    @classmethod
+    def made_for(
+        cls, address: Address, options: WireOptions | None = None, context: ssl.SSLContext | None = None
+    ) -> SyncWire:
+        """Make the wire that an address asks for: one that waits for replicas, or this one."""
+        from .confirmed import ConfirmedSyncWire
+
+        waits = address.sentinels is not None and address.sentinels.replicas > 0
+        return (ConfirmedSyncWire if waits else cls)(address, options, context)
+
     def _begin(self) -> None:
         self._slots = tuple(_Slot() for _ in range(_SLOTS))
         self._waiters: list[SyncConnection] = []
@@ -181,7 +191,8 @@ class SyncWire:
                 self._put_back(connection)
 
     def _put_back(self, connection: SyncConnection) -> None:
-        if self._is_closed or len(self._waiters) >= _IDLE_WAITERS:
+        is_old = connection.address is not self.address
+        if self._is_closed or is_old or len(self._waiters) >= _IDLE_WAITERS:
             connection.close()
         else:
             self._waiters.append(connection)
@@ -221,6 +232,37 @@ class SyncWire:
             self._closing.wait(pause_s * random.uniform(0.7, 1.3))  # noqa: S311 - jitter, not a secret
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         raise NotConnected(f"this connector to {self.address} is closed")
+
+    def log_in(self, address: Address, check: Exchange) -> None:
+        """
+        Go on as another user, if the server accepts it; else nothing changes.
+
+        Args:
+            address: The same place with another login.
+            check: What the user must be allowed to do.
+
+        Raises:
+            AuthenticationError: If the login is not accepted.
+            PermissionDenied: If the check is refused.
+            NotConnected: If there is no connection.
+        """
+        try:
+            connection = SyncConnection(address, self.options, self._context)
+            try:
+                settle(check, connection.exchange(check))
+            finally:
+                connection.close()
+        except ConnectionLost as lost:
+            raise lost_before_sending(address, lost) from lost
+        self.address = address
+        for slot in self._slots:
+            if slot.lock.acquire(timeout=self.options.timeout_s):
+                if slot.connection is not None:
+                    slot.connection.close()
+                    slot.connection = None
+                slot.lock.release()
+        while self._waiters:
+            self._waiters.pop().close()
 
     def distrust(self) -> None:
         """Close what nobody uses now: another link to this broker was found dead, so these may be, too."""

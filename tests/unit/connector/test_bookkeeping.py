@@ -15,7 +15,7 @@ from labspine import messages as m
 from labspine.connector import Gap
 from labspine.connector.routes import Routes
 from labspine.connector.subscriptions import CATCH_UP, LAST_VALUE, State, Subscription, glob_expression
-from labspine.connector.tracking import Tracker, Verdict
+from labspine.connector.tracking import Tracker, Verdict, read_mark
 from labspine.endpoints import MessageEndpoints
 from labspine.errors import PermissionDenied
 from labspine.wire import ErrorReply
@@ -46,33 +46,48 @@ def live(made: Subscription) -> Subscription:
 @given(st.permutations(range(1, 40)), st.lists(st.integers(1, 39), max_size=60))
 def test_a_tracker_delivers_each_number_once_in_any_order(order: list[int], repeats: list[int]) -> None:
     tracker = Tracker()
-    tracker.mark(b"c", "s", 0)
+    tracker.mark(b"c", b"s", 0)
     delivered = []
     for number in [*order, *repeats]:
-        if tracker.judge(b"c", "s", number) is not Verdict.SEEN:
+        if tracker.judge(b"c", b"s", number) is not Verdict.SEEN:
             delivered.append(number)
-            tracker.mark(b"c", "s", number)
+            tracker.mark(b"c", b"s", number)
     assert sorted(delivered) == list(range(1, 40))
 
 
 def test_a_tracker_tells_holes_and_closes_them() -> None:
     tracker = Tracker()
-    assert tracker.judge(b"c", "s", 7) is Verdict.NEW
-    tracker.mark(b"c", "s", 7)
-    assert tracker.judge(b"c", "s", 7) is Verdict.SEEN
-    assert tracker.judge(b"c", "s", 10) is Verdict.AFTER_HOLE
-    assert tracker.close_holes(b"c", "s", 10) == 2
-    assert tracker.judge(b"c", "s", 10) is Verdict.NEW
-    assert tracker.judge(b"c", "other", 10) is Verdict.NEW
-    assert tracker.judge(b"d", "s", 3) is Verdict.NEW
+    assert tracker.judge(b"c", b"s", 7) is Verdict.NEW
+    tracker.mark(b"c", b"s", 7)
+    assert tracker.judge(b"c", b"s", 7) is Verdict.SEEN
+    assert tracker.judge(b"c", b"s", 10) is Verdict.AFTER_HOLE
+    assert tracker.close_holes(b"c", b"s", 10) == 2
+    assert tracker.judge(b"c", b"s", 10) is Verdict.NEW
+    assert tracker.judge(b"c", b"other", 10) is Verdict.NEW
+    assert tracker.judge(b"d", b"s", 3) is Verdict.NEW
 
 
 def test_a_tracker_forgets_the_oldest_senders() -> None:
     tracker = Tracker()
     for number in range(5000):
-        tracker.mark(b"c", f"sender{number}", 1)
-    assert not tracker.knows(b"c", "sender0")
-    assert tracker.knows(b"c", "sender4999")
+        tracker.mark(b"c", b"sender%d" % number, 1)
+    assert not tracker.knows(b"c", b"sender0")
+    assert tracker.knows(b"c", b"sender4999")
+
+
+def test_the_next_event_of_a_known_sender_is_taken_in_one_step() -> None:
+    tracker = Tracker()
+    assert tracker.follows(KEY, stamped(1)) is False
+    mark = read_mark(stamped(1))
+    assert mark is not None
+    tracker.mark(KEY, *mark)
+    assert tracker.follows(KEY, stamped(2)) is True
+    for wrong in (stamped(2), stamped(4), b"", stamped(3)[:-1]):
+        assert tracker.follows(KEY, wrong) is False
+    assert tracker.follows(b"another", stamped(3)) is False
+    assert tracker.judge(KEY, mark[0], 2) is Verdict.SEEN
+    assert tracker.follows(KEY, stamped(3)) is True
+    assert read_mark(b"unstamped") is None
 
 
 def test_only_the_first_message_wakes_a_worker() -> None:

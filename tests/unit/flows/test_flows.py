@@ -8,7 +8,15 @@ import pytest
 
 from labspine import messages as m
 from labspine.endpoints import MessageEndpoints
-from labspine.errors import DeliveryUnknown, InvalidArgument, NotConnected, TooLarge
+from labspine.errors import (
+    DeadlinePassed,
+    DeliveryUnknown,
+    InvalidArgument,
+    NotConnected,
+    PermissionDenied,
+    ServerError,
+    TooLarge,
+)
 from labspine.flows import Exchange, Numbering, Recording, checks, events, history, lists, state
 from labspine.flows.events import LARGEST_RECORDED_BYTES
 
@@ -155,3 +163,74 @@ def test_stream_ids_that_cannot_be_are_refused(value: object) -> None:
 @pytest.mark.parametrize("value", ["-", "+", "5", "5-1", "(5-1", 5, b"7-7"])
 def test_stream_ids_that_can_be_are_taken(value: object) -> None:
     assert checks.stream_id("min", value)
+
+
+# --- outcomes that nobody knows ---
+
+
+def unsettled(error: Exception, message: m.ScanMessage = POINT) -> tuple[Any, Any]:
+    """Send an event whose answer does not come; give what was asked and the error that the caller sees."""
+    flow = events.send(SEGMENT, message, recording())
+    ask = next(flow)
+    with pytest.raises((DeadlinePassed, DeliveryUnknown)) as caught:
+        flow.throw(error)
+    return ask, caught.value
+
+
+def test_what_came_too_late_is_repeated_with_the_same_stamp_if_it_is_not_in_the_history() -> None:
+    ask, error = unsettled(DeadlinePassed("late"))
+    again = events.repeat(error)
+    look = next(again)
+    assert look.readonly
+    assert look.commands[0][:2] == ("XREVRANGE", "labspine/history/scans")
+    assert again.send([[(b"1-0", [b"c", b"other", b"d", b"other"])]]) == ask
+    assert ended(again, [2, b"2-0"]) == 2
+
+
+def test_what_is_in_the_history_is_not_said_again() -> None:
+    big = m.ScanMessage(point_id=1, scan_id="x" * LARGEST_RECORDED_BYTES, data={})
+    for message in (POINT, big):
+        ask, error = unsettled(DeadlinePassed("late"), message)
+        again = events.repeat(error)
+        next(again)
+        assert ended(again, [[(b"1-0", list(ask.commands[1][-4:]))]]) == 0
+
+
+def test_an_unknown_outcome_stays_repeatable_whatever_happens_next() -> None:
+    for trouble in (
+        NotConnected("gone"),
+        DeliveryUnknown("again"),
+        DeadlinePassed("late"),
+        ServerError("no"),
+    ):
+        flow = events.send(SEGMENT, POINT, recording())
+        ask = next(flow)
+        flow.throw(DeliveryUnknown("broke"))
+        with pytest.raises(DeliveryUnknown, match="broke") as caught:
+            flow.throw(trouble)
+        again = events.repeat(caught.value)
+        next(again)
+        assert again.send([[]]) == ask
+        with pytest.raises(DeadlinePassed) as later:
+            again.throw(DeadlinePassed("late again"))
+        assert later.value.unsettled == caught.value.unsettled
+
+
+def test_who_may_not_read_the_history_repeats_unseen() -> None:
+    ask, error = unsettled(DeadlinePassed("late"))
+    again = events.repeat(error)
+    next(again)
+    assert again.throw(PermissionDenied("XREVRANGE")) == ask
+
+
+def test_only_unknown_events_can_be_repeated() -> None:
+    for wrong in (DeadlinePassed("a push"), NotConnected("x"), ValueError("x"), None, "late"):
+        with pytest.raises(InvalidArgument, match="cannot be repeated"):
+            next(events.repeat(wrong))
+
+
+def test_the_error_of_a_whole_write_is_told_apart_for_each_event() -> None:
+    shared = DeadlinePassed("late")
+    (_, one), (_, two) = unsettled(shared), unsettled(shared)
+    assert one.unsettled is not two.unsettled
+    assert shared.unsettled is None

@@ -6,6 +6,7 @@ import pytest
 
 from labspine.errors import ConfigError
 from labspine.wire import Address, parse_address
+from labspine.wire.address import Sentinels, TlsFiles
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,28 @@ from labspine.wire import Address, parse_address
         ("unix:/tmp/a.sock", Address(path="/tmp/a.sock")),
         ("unix:///tmp/a.sock?db=2", Address(path="/tmp/a.sock", database=2)),
         (["host:1"], Address(host="host", port=1)),
+        (
+            "rediss://h:1/3?ssl_ca_certs=%2Fetc%2Fca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+            Address("h", 1, tls=True, database=3, tls_files=TlsFiles("/etc/ca.pem", "/c.pem", "/k.pem")),
+        ),
+        ("rediss://h:1?ssl_cert_reqs=none", Address("h", 1, tls=True, tls_files=TlsFiles(is_verified=False))),
+        (
+            "redis+sentinel://a:1,[::1]:2,c/mymaster",
+            Address(sentinels=Sentinels((("a", 1), ("::1", 2), ("c", 26379)), "mymaster")),
+        ),
+        (
+            "redis+sentinel://me:p%2Fw@a/mymaster/2?replicas=1&sentinel_username=s&sentinel_password=t",
+            Address(
+                username="me",
+                password="p/w",  # noqa: S106 - of nobody
+                database=2,
+                sentinels=Sentinels((("a", 26379),), "mymaster", 1, "s", "t"),
+            ),
+        ),
+        (
+            "rediss+sentinel://a/m?ssl_ca_certs=/ca.pem",
+            Address(tls=True, tls_files=TlsFiles("/ca.pem"), sentinels=Sentinels((("a", 26379),), "m")),
+        ),
     ],
 )
 def test_addresses_are_understood(text: object, wanted: Address) -> None:
@@ -50,6 +73,19 @@ def test_addresses_are_understood(text: object, wanted: Address) -> None:
         "redis://h:1/x",
         "http://h:1",
         "unix://relative",
+        "redis://h:1?ssl_ca_certs=/ca.pem",
+        "rediss://h:1?ssl_ca_cert=/ca.pem",
+        "rediss://h:1?ssl_cert_reqs=optional",
+        "redis://h:1?timeout=3",
+        "unix:///s?database=1",
+        "redis+sentinel://a:1",
+        "redis+sentinel:///mymaster",
+        "redis+sentinel://a:x/mymaster",
+        "redis+sentinel://a,,b/mymaster",
+        "redis+sentinel://a/mymaster/x",
+        "redis+sentinel://a/mymaster?replicas=-1",
+        "redis+sentinel://a/mymaster?replicas=1000",
+        "redis+sentinel://a/mymaster?ssl_ca_certs=/ca.pem",
         "unix:///" + "x" * 120,
         None,
         5,
@@ -61,10 +97,15 @@ def test_wrong_addresses_are_refused(text: object) -> None:
         parse_address(text)
 
 
-@pytest.mark.parametrize("scheme", ["redis+sentinel", "redis+cluster"])
+@pytest.mark.parametrize("scheme", ["redis+cluster", "rediss+cluster"])
 def test_what_comes_later_says_so(scheme: str) -> None:
     with pytest.raises(ConfigError, match="later version"):
         parse_address(f"{scheme}://h:1")
+
+
+def test_an_unknown_option_names_the_near_one() -> None:
+    with pytest.raises(ConfigError, match='did you mean "ssl_ca_certs"'):
+        parse_address("rediss://h:1?ssl_ca_cert=/ca.pem")
 
 
 def test_no_secret_is_shown() -> None:
@@ -73,3 +114,8 @@ def test_no_secret_is_shown() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_address("redis://me:hunter2@h:0")
     assert "hunter2" not in str(caught.value)
+    sentinel = parse_address("redis+sentinel://me:hunter2@h/m?sentinel_password=hunter3")
+    assert "hunter" not in f"{sentinel} {sentinel!r}"
+    with pytest.raises(ConfigError) as caught:
+        parse_address("redis+sentinel://me:hunter2@h/m?sentinel_password=hunter3&nonsense=1")
+    assert "hunter" not in str(caught.value)

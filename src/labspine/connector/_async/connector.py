@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
-from ...clock import mono_s
-from ...endpoints import EndpointInfo
-from ...errors import InvalidArgument
-from ...flows import (
-    Cursors,
-    Flow,
-    Recording,
-    ServerReport,
-    events,
-    lists,
-    located,
-    located_pattern,
-    server,
-    sets,
-    state,
-    streams,
-)
-from ...messages import Message
+from ...endpoints import EndpointInfo, MessageEndpoints
+from ...errors import AuthenticationError, InvalidArgument, NotConnected
+from ...flows import Recording, ServerReport, checks, events, server
+from ...messages import AlarmMessage, ClientInfoMessage, ErrorInfo, MessagingServiceContent
 from ...wire import AsyncConnection, AsyncioWire, open_connection
+from ..batch import Batch
 from ..callbacks import Callback
 from ..counters import Counters
+from ..notes import ALARM_EVENTS, ClientSource, MetricValue, metrics_message, notification_message
 from ..options import ConnectorOptions, checked_options
 from ..registering import Endpoints, Registration, chosen_endpoints, matching, not_yet_there
 from .delivery import AsyncDelivery
+from .operations import AsyncOperations
 from .pipeline import AsyncPipeline
 from .reader import AsyncReader
 from .stream_reader import AsyncStreamReader
@@ -39,11 +29,10 @@ from .workers import MAY_BE_COROUTINE, AsyncWorkers, Senders, new_lock
 __all__ = ["AsyncConnector"]
 
 Endpoint = EndpointInfo[Any]
-Outcome = TypeVar("Outcome")
-_MOST_KEYS = 100_000
+_MOST_NOTES = 100
 
 
-class AsyncConnector:
+class AsyncConnector(AsyncOperations):
     """
     Say and hear messages on a broker.
 
@@ -60,17 +49,15 @@ class AsyncConnector:
 
     def __init__(self, bootstrap: object = "localhost:6379", **options: Any) -> None:
         try:
-            self.options = ConnectorOptions(**options)
+            chosen = ConnectorOptions(**options)
         except TypeError as error:
             raise InvalidArgument(f"an option of the connector is not known: {error}") from error
-        self.address = checked_options(bootstrap, self.options)
+        self.address = checked_options(bootstrap, chosen)
         self.counters = Counters()
-        if self.options.switch_interval_s is not None:
-            sys.setswitchinterval(self.options.switch_interval_s)
-        self._wire = AsyncioWire(self.address, self.options.wire(), self.options.tls)
-        self._profile = self.options.profile
+        if chosen.switch_interval_s is not None:
+            sys.setswitchinterval(chosen.switch_interval_s)
+        super().__init__(AsyncioWire.made_for(self.address, chosen.wire(), chosen.tls), chosen)
         self._senders = Senders()
-        self._cursors = Cursors()
         self._workers = AsyncWorkers()
         delivery = AsyncDelivery(self._perform, self.counters)
         self._registration = Registration(
@@ -89,6 +76,16 @@ class AsyncConnector:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.address)!r}, profile={self._profile!r})"
 
+    @property
+    def host(self) -> str:
+        """The host of the broker; empty for a unix socket."""
+        return self.address.host
+
+    @property
+    def port(self) -> int:
+        """The port of the broker."""
+        return self.address.port
+
     # --- life ---
 
     async def connect(self) -> None:
@@ -100,6 +97,35 @@ class AsyncConnector:
             AuthenticationError: If it does not accept the login.
         """
         await self._wire.connect()
+
+    async def can_connect(self) -> bool:
+        """Tell whether the broker answers and accepts the login, without raising when it does not."""
+        try:
+            await self._wire.connect()
+        except (NotConnected, AuthenticationError):
+            return False
+        return True
+
+    async def authenticate(self, *, username: str = "default", password: str | None = None) -> None:
+        """
+        Go on as another user; subscriptions survive.
+
+        The server is asked first: if it refuses, everything goes on with the login of before. Durable
+        subscriptions miss nothing; a plain one may miss what is said in the milliseconds of the change.
+
+        Args:
+            username: Who.
+            password: The secret; None for a user without one.
+
+        Raises:
+            AuthenticationError: If the server does not accept user or password.
+            PermissionDenied: If the user may not listen to what is registered here.
+            NotConnected: If there is no connection.
+        """
+        address = replace(self.address, username=username, password=password)
+        await self._wire.log_in(address, self._reader.ask_whether_allowed())
+        self.address = address
+        await self._reader.renew()
 
     async def close(self) -> None:
         """End all subscriptions and connections; closing twice does nothing, and a callback may do it."""
@@ -120,72 +146,16 @@ class AsyncConnector:
     ) -> None:
         await self.close()
 
-    # --- values ---
-
-    async def get(self, endpoint: Endpoint) -> Any:
-        """
-        Read the last message.
-
-        Args:
-            endpoint: Where.
-
-        Returns:
-            The message, a list for a bundle, or None if there is none.
-
-        Raises:
-            InvalidOperation: If the endpoint does not allow it, or its key holds something else.
-            DecodeError: If the value is not a message of the endpoint's type.
-            NotConnected: If there is no connection.
-        """
-        return await self._perform(state.get(located(endpoint, self._profile)))
-
-    async def mget(self, endpoints: Sequence[Endpoint]) -> list[Any]:
-        """Read the last messages of several endpoints in one step: a message or None for each."""
-        return await self._perform(state.mget([located(e, self._profile) for e in endpoints]))
-
-    async def set(self, endpoint: Endpoint, message: Message, *, expire_s: float | None = None) -> None:
-        """
-        Store a message.
-
-        Args:
-            endpoint: Where.
-            message: What.
-            expire_s: Seconds until it vanishes; None keeps it.
-
-        Raises:
-            InvalidOperation: If the endpoint does not allow it.
-            InvalidMessage: If the message is of another type.
-            TooLarge: If it is above 16 MiB.
-            DeliveryUnknown: If the link broke before the answer came.
-        """
-        await self._perform(state.set_value(located(endpoint, self._profile), message, expire_s))
-
-    async def delete(self, endpoint: Endpoint) -> bool:
-        """Remove what an endpoint holds; tells whether there was anything."""
-        return await self._perform(state.delete(located(endpoint, self._profile)))
-
-    async def keys(self, pattern: Endpoint, *, limit: int = _MOST_KEYS) -> list[str]:
-        """
-        List the keys that exist for a pattern, without blocking the server.
-
-        Args:
-            pattern: ``MessageEndpoints.pattern("device_read", device="sam*")``, or a plain endpoint.
-            limit: Largest number of keys.
-
-        Raises:
-            TooLarge: If there are more.
-        """
-        return await self._perform(state.keys(located_pattern(pattern, self._profile), limit))
-
     # --- events ---
 
-    async def send(self, endpoint: Endpoint, message: object) -> int:
+    async def send(self, endpoint: Endpoint, message: object, *, pipe: Batch | None = None) -> int:
         """
         Publish an event.
 
         Args:
             endpoint: Where.
             message: A message, or a list of them, which travels as a bundle.
+            pipe: Put the call into this pipeline instead.
 
         Returns:
             How many connections heard it.
@@ -195,18 +165,46 @@ class AsyncConnector:
             InvalidMessage: If the message is of another type.
             TooLarge: If it is above 16 MiB.
             NotConnected: If nothing was sent.
-            DeliveryUnknown: If the link broke and the outcome could not be found out.
+            DeliveryUnknown: If the link broke and the outcome could not be found out; see `repeat`.
+            DeadlinePassed: If no answer came in time; see `repeat`.
         """
-        return await self._perform(events.send(located(endpoint, self._profile), message, self._recording()))
+        return await self._do(events.send(self._at(endpoint), message, self._recording()), pipe)
+
+    async def raw_send(self, channel: str, payload: str | bytes, *, pipe: Batch | None = None) -> int:
+        """Publish bytes as they are on any channel, plainly and unchecked; tells how many heard it."""
+        return await self._do(events.raw_send(channel, payload), pipe)
 
     async def set_and_publish(
-        self, endpoint: Endpoint, message: object, *, expire_s: float | None = None
+        self,
+        endpoint: Endpoint,
+        message: object,
+        *,
+        expire_s: float | None = None,
+        pipe: Batch | None = None,
     ) -> None:
         """Store a message and publish it in one atomic step; arguments and errors as `set` and `send`."""
-        flow = events.set_and_publish(
-            located(endpoint, self._profile), message, self._recording(), expire_s=expire_s
-        )
-        await self._perform(flow)
+        flow = events.set_and_publish(self._at(endpoint), message, self._recording(), expire_s=expire_s)
+        await self._do(flow, pipe)
+
+    async def repeat(self, error: BaseException) -> int:
+        """
+        Say an event again whose outcome is not known; who heard it the first time does not hear it twice.
+
+        It has the stamp of the first time, by which our receivers and the history know it. Repeat before you
+        send the next event, so that the order holds.
+
+        Args:
+            error: The `DeliveryUnknown` or `DeadlinePassed` that `send` or `set_and_publish` raised.
+
+        Returns:
+            How many connections heard it now; 0 if it had been done before.
+
+        Raises:
+            InvalidArgument: If the error does not come from a durable event.
+            NotConnected: If there is no connection; repeat later with the same error.
+            DeliveryUnknown: If the outcome is not known again; `DeadlinePassed` likewise.
+        """
+        return await self._perform(events.repeat(error))
 
     async def register(
         self,
@@ -217,6 +215,7 @@ class AsyncConnector:
         from_start: bool = False,
         since_utc_s: float | None = None,
         newest_only: bool = False,
+        start_thread: bool = True,
         **kwargs: Any,
     ) -> None:
         """
@@ -234,6 +233,7 @@ class AsyncConnector:
             from_start: Deliver first what is recorded, then go on live: each message once, in order.
             since_utc_s: The same from this time on, in seconds since 1970 UTC.
             newest_only: Keep only the newest message while the callback is busy.
+            start_thread: False keeps the messages until `poll_messages` is called, and calls there.
             kwargs: Handed to each call.
 
         Raises:
@@ -251,6 +251,8 @@ class AsyncConnector:
             since_utc_s=since_utc_s,
             newest_only=newest_only,
         )
+        for subscription in made:
+            subscription.is_polled = not start_thread
         new = not_yet_there(made, self._reader.subscriptions() + self._streams.subscriptions())
         events_wanted = [s for s in new if not s.is_stream]
         streams_wanted = [s for s in new if s.is_stream]
@@ -260,6 +262,21 @@ class AsyncConnector:
             await self._streams.add(streams_wanted)
 
     subscribe = register
+
+    async def poll_messages(self, timeout_s: float | None = None) -> bool:
+        """
+        Call here, in the caller's thread or task, the callbacks registered with ``start_thread=False``.
+
+        Args:
+            timeout_s: Longest wait for the first message in seconds; None waits without limit.
+
+        Returns:
+            True after callbacks were called; False when the connector was closed before.
+
+        Raises:
+            DeadlinePassed: If nothing came in time.
+        """
+        return await self._workers.poll(None if timeout_s is None else checks.seconds("timeout_s", timeout_s))
 
     async def unregister(
         self,
@@ -292,172 +309,92 @@ class AsyncConnector:
         await self._streams.remove([s for s in found if s.is_stream])
         return bool(found)
 
-    # --- streams ---
+    # --- notes to people ---
 
-    async def xadd(
-        self,
-        endpoint: Endpoint,
-        content: Message | Mapping[str, object],
-        *,
-        max_size: int | None = None,
-        expire_s: float | None = None,
-        approximate: bool = True,
-    ) -> str:
+    async def raise_alarm(
+        self, severity: int, info: ErrorInfo, metadata: dict[str, Any] | None = None
+    ) -> None:
         """
-        Append an entry to a stream.
+        Tell everybody that something went wrong, as an alarm and as a notification.
+
+        The last alarm can be read by `get`, too.
 
         Args:
-            endpoint: Where.
-            content: A message, which goes into the field ``data``; or a dict of fields.
-            max_size: About how many entries are kept; None for all.
-            expire_s: Seconds until the whole stream vanishes; None keeps it.
-            approximate: Let the server trim when it is cheap; a few more entries are kept then.
-
-        Returns:
-            The id of the entry.
+            severity: 0 warning, 1 minor, 2 major.
+            info: What went wrong.
+            metadata: Whatever else belongs to it.
         """
-        flow = streams.xadd(
-            located(endpoint, self._profile),
-            content,
-            max_size=max_size,
-            expire_s=expire_s,
-            approximate=approximate,
-        )
-        return await self._perform(flow)
+        alarm = AlarmMessage(severity=severity, info=info, metadata=metadata or {})
+        await self.set_and_publish(MessageEndpoints.alarm(), alarm)
+        text = info.compact_error_message or info.error_message or info.exception_type
+        await self.notify(ALARM_EVENTS[min(max(severity, 0), 2)], text)
 
-    async def xread(
-        self,
-        endpoint: Endpoint,
-        id: str | None = None,
-        *,
-        count: int | None = None,
-        block_s: float | None = None,
-        from_start: bool = False,
-        user_id: str | None = None,
-    ) -> list[dict[str, Any]]:
+    async def notify(
+        self, event: str, message: str | Sequence[MessagingServiceContent], *, pipe: Batch | None = None
+    ) -> None:
         """
-        Read what is new in a stream since the last call.
+        Tell the messaging services that something happened.
 
         Args:
-            endpoint: Where.
-            id: Read after this entry instead.
-            count: How many entries at most.
-            block_s: Wait up to so many seconds for an entry.
-            from_start: Read from the beginning.
-            user_id: A name that separates readers of the same stream.
-
-        Returns:
-            One dict an entry; the first call gives the last entry that exists.
+            event: What, such as ``"new_scan"`` or ``"alarm_major"``.
+            message: Text, or contents for the services.
+            pipe: Put the call into this pipeline instead.
         """
-        flow = streams.xread(
-            located(endpoint, self._profile),
-            self._cursors,
-            position="0-0" if from_start else id,
-            count=count,
-            block_s=block_s,
-            reader=user_id,
-        )
-        return await self._perform(flow)
+        await self.send(MessageEndpoints.notification(event), notification_message(event, message), pipe=pipe)
 
-    async def xrange(
-        self, endpoint: Endpoint, min: str = "-", max: str = "+", *, count: int | None = None
-    ) -> list[dict[str, Any]]:
-        """Read the entries of a stream between two ids, both included: one dict an entry."""
-        return await self._perform(streams.xrange(located(endpoint, self._profile), min, max, count))
-
-    async def get_last(self, endpoint: Endpoint, key: str | None = None, count: int = 1) -> Any:
+    async def publish_metrics(
+        self, group_name: str, metrics: Mapping[str, MetricValue], separator: str = "_"
+    ) -> None:
         """
-        Read the newest entries of a stream.
+        Publish figures under names of one's own choice.
 
         Args:
-            endpoint: Where.
-            key: Return the value of this field only.
-            count: How many.
-
-        Returns:
-            For a count of 1 the entry (a dict) or None; else a list, oldest first.
-        """
-        return await self._perform(streams.get_last(located(endpoint, self._profile), key, count))
-
-    # --- lists ---
-
-    async def lpush(
-        self,
-        endpoint: Endpoint,
-        message: Message,
-        *,
-        max_size: int | None = None,
-        expire_s: float | None = None,
-    ) -> int:
-        """Push at the head; the list keeps its newest ``max_size``; returns the length before trimming."""
-        flow = lists.push(
-            located(endpoint, self._profile), message, "lpush", max_size=max_size, expire_s=expire_s
-        )
-        return await self._perform(flow)
-
-    async def rpush(
-        self,
-        endpoint: Endpoint,
-        message: Message,
-        *,
-        max_size: int | None = None,
-        expire_s: float | None = None,
-    ) -> int:
-        """Push at the tail; the list keeps its newest ``max_size``; returns the length before trimming."""
-        flow = lists.push(
-            located(endpoint, self._profile), message, "rpush", max_size=max_size, expire_s=expire_s
-        )
-        return await self._perform(flow)
-
-    async def lrange(self, endpoint: Endpoint, start: int, end: int) -> list[Any]:
-        """Read the items between two indices, both included; -1 is the last."""
-        return await self._perform(lists.list_range(located(endpoint, self._profile), start, end))
-
-    async def llen(self, endpoint: Endpoint) -> int:
-        """Count the items of a list."""
-        return await self._perform(lists.list_length(located(endpoint, self._profile)))
-
-    async def lrem(self, endpoint: Endpoint, count: int, message: Message) -> int:
-        """Remove equal items: `count` from the head, from the tail if negative, all if 0; tells how many."""
-        return await self._perform(lists.remove(located(endpoint, self._profile), count, message))
-
-    async def ltrim(self, endpoint: Endpoint, start: int, end: int) -> None:
-        """Keep only the items between two indices, both included."""
-        await self._perform(lists.trim(located(endpoint, self._profile), start, end))
-
-    async def blocking_list_pop(
-        self, endpoint: Endpoint, side: lists.Side = "LEFT", timeout_s: float | None = None
-    ) -> Any:
-        """
-        Pop an item; wait for one if there is none.
-
-        Args:
-            endpoint: Where.
-            side: ``"LEFT"`` or ``"RIGHT"``.
-            timeout_s: Longest wait in seconds; None waits without limit.
-
-        Returns:
-            The message, or None if none came in time.
+            group_name: What they belong to.
+            metrics: Name to figure; a dict for a text with ``value`` and ``possible_values``.
+            separator: Put before each name.
 
         Raises:
-            DeliveryUnknown: If the link broke; an item may have been popped and lost then.
+            InvalidArgument: If a figure is none.
         """
-        flow = lists.blocking_list_pop(located(endpoint, self._profile), side, timeout_s, clock=mono_s)
-        return await self._perform(flow)
+        message = metrics_message(metrics, separator)
+        await self.set_and_publish(MessageEndpoints.dynamic_metric(group_name), message)
 
-    # --- sets ---
+    async def send_client_info(
+        self,
+        message: str,
+        *,
+        show_asap: bool = False,
+        source: ClientSource | None = None,
+        severity: int = 0,
+        expire: float = 60.0,
+        scope: str | None = None,
+        rid: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """
+        Leave a note for the people at the clients; the newest hundred are kept.
 
-    async def add_to_set(self, endpoint: Endpoint, message: Message) -> bool:
-        """Add a member to a set; tells whether it was new."""
-        return await self._perform(sets.add_to_set(located(endpoint, self._profile), message))
-
-    async def remove_from_set(self, endpoint: Endpoint, message: Message) -> bool:
-        """Remove a member from a set; tells whether it was there."""
-        return await self._perform(sets.remove_from_set(located(endpoint, self._profile), message))
-
-    async def get_set_members(self, endpoint: Endpoint) -> list[Any]:
-        """Read all members of a set, in no order."""
-        return await self._perform(sets.get_set_members(located(endpoint, self._profile)))
+        Args:
+            message: The text.
+            show_asap: Show it at once and not only when the next result comes.
+            source: The service that says it, such as ``"scan_server"``.
+            severity: 0 for a plain note; higher is worse.
+            expire: Seconds for which it is worth showing.
+            scope: What it is about.
+            rid: The request that it belongs to.
+            metadata: Whatever else belongs to it.
+        """
+        note = ClientInfoMessage(
+            message=message,
+            show_asap=show_asap,
+            source=source,
+            severity=severity,
+            expire=expire,
+            scope=scope,
+            RID=rid,
+            metadata=metadata or {},
+        )
+        await self.xadd(MessageEndpoints.client_info(), note, max_size=_MOST_NOTES)
 
     # --- the broker itself ---
 
@@ -476,6 +413,10 @@ class AsyncConnector:
         """
         return AsyncPipeline(self._wire, self.options, self._recording)
 
+    async def execute_pipeline(self, pipeline: AsyncPipeline) -> list[Any]:
+        """Do the same as ``pipeline.execute()``: one result a call."""
+        return await pipeline.execute()
+
     # --- inside ---
 
     def _recording(self) -> Recording | None:
@@ -485,18 +426,3 @@ class AsyncConnector:
 
     async def _open_reader(self) -> AsyncConnection:
         return await open_connection(self.address, self.options.wire(), self.options.tls)
-
-    async def _perform(self, flow: Flow[Outcome]) -> Outcome:
-        """Drive a flow: send what it asks for, give it the replies or the error."""
-        exchange = self._wire.exchange
-        try:
-            ask = next(flow)
-            while True:
-                try:
-                    replies = await exchange(ask)
-                except Exception as error:
-                    ask = flow.throw(error)
-                else:
-                    ask = flow.send(replies)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # what the flow returned

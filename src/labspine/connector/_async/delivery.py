@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import DeadlinePassed, LabspineError, NotConnected, ServerError
 from ...flows import history, streams
 from ...flows.history import Entry
-from ...messages import decode, read_stamp
+from ...messages import decode
 from ..callbacks import callback_name
 from ..counters import Counters
 from ..message_object import Gap, MessageObject
 from ..subscriptions import CATCH_UP, LAST_VALUE, Item, Subscription
-from ..tracking import Verdict
+from ..tracking import Mark, Verdict, read_mark
 from .workers import call, pause
 
 __all__ = ["AsyncDelivery"]
@@ -37,16 +37,16 @@ class AsyncDelivery:
         self._perform = perform
         self._counters = counters
 
-    async def work(self, subscription: Subscription) -> None:
-        """Do all that a subscription has to do now; nothing that goes wrong in it gets out."""
+    async def work(self, subscription: Subscription) -> bool:
+        """Do all that a subscription has to do now, whatever goes wrong; tells whether anybody was called."""
+        delivered = self._counters.delivered
         while True:
             work = subscription.take()
             if work is None:
-                return
+                return self._counters.delivered != delivered
             try:
                 if isinstance(work, list):
-                    for item in work:
-                        await self._deliver(subscription, item)
+                    await self._deliver(subscription, work)
                 elif work is CATCH_UP:
                     await self._catch_up(subscription)
                 elif work is LAST_VALUE:
@@ -56,34 +56,49 @@ class AsyncDelivery:
 
     # --- live ---
 
-    async def _deliver(self, subscription: Subscription, item: Item) -> None:
-        channel, payload, _ = item
-        if subscription.is_closed:
-            return
-        if isinstance(payload, Gap):
-            await self._tell_gap(subscription, channel, payload.missed)
-        elif subscription.is_stream:
-            await self._deliver_entry(subscription, payload)
-        else:
-            await self._deliver_event(subscription, channel, payload)
+    async def _deliver(self, subscription: Subscription, items: Sequence[Item]) -> None:
+        source, follows = subscription.source, subscription.tracker.follows
+        message_type = subscription.message_type
+        for channel, payload, _ in items:
+            if subscription.is_closed:
+                return
+            if type(payload) is not bytes:
+                await self._deliver_other(subscription, channel, payload)
+                continue
+            if source is None:
+                if subscription.is_value:
+                    self._remember_plain(subscription, channel, payload)
+            elif not (follows(channel, payload) or await self._is_news(subscription, channel, payload)):
+                self._counters.repeats += 1
+                continue
+            try:
+                value = decode(payload, message_type)
+            except LabspineError as error:
+                self._undecodable(subscription, channel, error)
+            else:
+                await self._call(subscription, channel, value)
 
-    async def _deliver_event(self, subscription: Subscription, channel: bytes, payload: bytes) -> None:
-        stamp = read_stamp(payload)
-        if stamp is None or subscription.source is None:
-            if subscription.is_value:
-                self._remember_plain(subscription, channel, payload)
-            await self._give(subscription, channel, payload)
-            return
-        verdict = subscription.tracker.judge(channel, *stamp)
+    async def _deliver_other(self, subscription: Subscription, channel: bytes, item: Any) -> None:
+        if isinstance(item, Gap):
+            await self._tell_gap(subscription, channel, item.missed)
+        else:
+            await self._deliver_entry(subscription, item)
+
+    async def _is_news(self, subscription: Subscription, channel: bytes, payload: bytes) -> bool:
+        """Judge an event that is not simply the next one; when some are missing, read them first."""
+        mark = read_mark(payload)
+        if mark is None:
+            return True
+        tracker = subscription.tracker
+        verdict = tracker.judge(channel, *mark)
         if verdict is Verdict.AFTER_HOLE:
             subscription.fall_behind()
             await self._catch_up(subscription)
-            verdict = subscription.tracker.judge(channel, *stamp)
+            verdict = tracker.judge(channel, *mark)
         if verdict is Verdict.SEEN:
-            self._counters.repeats += 1
-            return
-        subscription.tracker.mark(channel, *stamp)
-        await self._give(subscription, channel, payload)
+            return False
+        tracker.mark(channel, *mark)
+        return True
 
     def _remember_plain(self, subscription: Subscription, channel: bytes, payload: bytes) -> None:
         seen = subscription.last_plain
@@ -98,7 +113,7 @@ class AsyncDelivery:
             payload = await self._perform(history.stored_value(channel))
             if payload is None or subscription.last_plain.get(channel) == hash(payload):
                 continue
-            await self._deliver_event(subscription, channel, payload)
+            await self._deliver(subscription, [(channel, payload, 0)])
 
     # --- from the history ---
 
@@ -141,27 +156,27 @@ class AsyncDelivery:
             count = page.next_count
 
     async def _replay(self, subscription: Subscription, entry: Entry, is_trimmed: bool) -> None:
-        stamp = read_stamp(b"\x82" + entry.stamp)
-        if stamp is None or subscription.is_closed:
+        mark = read_mark(b"\x82" + entry.stamp)
+        if mark is None or subscription.is_closed:
             return
         tracker = subscription.tracker
-        verdict = tracker.judge(entry.channel, *stamp)
+        verdict = tracker.judge(entry.channel, *mark)
         if verdict is Verdict.SEEN:
             return
         if is_trimmed:
-            await self._tell_trimmed(subscription, entry.channel, stamp)
+            await self._tell_trimmed(subscription, entry.channel, mark)
         payload = entry.payload
         if payload is None:
             payload = await self._held(subscription, entry)
-        tracker.mark(entry.channel, *stamp)
+        tracker.mark(entry.channel, *mark)
         if payload is None:
             await self._tell_gap(subscription, entry.channel, 1)
         else:
             await self._give(subscription, entry.channel, payload)
 
-    async def _tell_trimmed(self, subscription: Subscription, channel: bytes, stamp: tuple[str, int]) -> None:
+    async def _tell_trimmed(self, subscription: Subscription, channel: bytes, mark: Mark) -> None:
         """Tell what is missing before an event when the history has lost its beginning."""
-        sender, number = stamp
+        sender, number = mark
         tracker = subscription.tracker
         if not tracker.knows(channel, sender):
             if number > 1:
@@ -239,7 +254,6 @@ class AsyncDelivery:
 
     async def _call(self, subscription: Subscription, channel: bytes, value: object) -> None:
         self._counters.delivered += 1
-        subscription.calls += 1
         try:
             await call(subscription.callback, MessageObject(channel.decode(), value), subscription.kwargs)
         except Exception:

@@ -49,10 +49,10 @@ class AsyncPipeline(Batch):
             LabspineError: The first error; its notes say what was done.
         """
         self._begin()
-        numbers, asks = self._round()
-        while numbers:
+        asks, numbers = self._round()
+        while asks:
             self._answer(numbers, await self._wire.exchange_many(asks))
-            numbers, asks = self._round()
+            asks, numbers = self._round()
         return self._concluded(return_errors)
 
     async def __aenter__(self) -> AsyncPipeline:

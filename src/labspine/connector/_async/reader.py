@@ -14,7 +14,7 @@ from typing import Any
 
 from ...clock import mono_s
 from ...errors import DeadlinePassed, LabspineError, NotConnected
-from ...flows import history
+from ...flows import Exchange, history
 from ...wire import AsyncConnection, ConnectionLost, settle
 from ..counters import Counters
 from ..routes import Route, Routes
@@ -102,8 +102,9 @@ class AsyncReader:
         route, is_new = self._routes.add(subscription)
         if is_new:
             self._write(self._routes.ask_subscribe([route]))
-        if route.is_confirmed:
-            return []
+        return [] if route.is_confirmed else [self._confirmation(route)]
+
+    def _confirmation(self, route: Route) -> asyncio.Future[None]:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def answer(error: LabspineError | None) -> None:
@@ -115,7 +116,7 @@ class AsyncReader:
                 future.set_exception(error)
 
         route.waiters.append(answer)
-        return [future]
+        return future
 
     async def remove(self, subscriptions: Sequence[Subscription]) -> None:
         """Stop subscriptions; the server is told about channels that nobody listens to any more."""
@@ -126,6 +127,24 @@ class AsyncReader:
                 empty.append(route)
         if empty:
             self._write(self._routes.ask_unsubscribe(empty))
+
+    def ask_whether_allowed(self) -> Exchange:
+        """Ask whether a new login may listen to all this."""
+        return self._routes.ask_whether_allowed()
+
+    async def renew(self) -> None:
+        """Come back with the connector's present login; returns when the server has confirmed everything."""
+        if self._connection is None:
+            return
+        waiting = [self._confirmation(route) for route in self._routes.all_routes()]
+        self._connection.close()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.gather(*waiting)
+        except TimeoutError as error:
+            raise DeadlinePassed(
+                f"the server did not confirm the subscriptions again within {self._timeout_s:g} s"
+            ) from error
 
     def subscriptions(self) -> list[Subscription]:
         """List the subscriptions."""

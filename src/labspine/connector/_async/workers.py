@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from ...errors import DeadlinePassed
 from ...flows import Numbering
 from ...ids import new_sender
 from ..subscriptions import Subscription
@@ -23,10 +24,37 @@ class AsyncWorkers:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
+        self._polled: asyncio.Queue[Subscription | None] = asyncio.Queue()
 
     def wake(self, subscription: Subscription) -> None:
-        """Give a subscription a worker; it leaves by itself when there is nothing more to do."""
-        self.submit(subscription.run)
+        """Give a subscription a worker, which leaves when nothing is left to do; or keep it for who polls."""
+        if subscription.is_polled:
+            self._polled.put_nowait(subscription)
+        else:
+            self.submit(subscription.run)
+
+    async def poll(self, timeout_s: float | None) -> bool:
+        """Work here on the subscriptions that wait to be polled; as the blocking door's."""
+        deadline_s = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        called = False
+        while not self._is_closed and not (called and self._polled.empty()):
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    found = await self._polled.get()
+            except TimeoutError:
+                raise DeadlinePassed(f"no message came within {timeout_s} s") from None
+            if found is not None:
+                called = await self._polled_run(found) or called
+        if self._is_closed:
+            self._polled.put_nowait(None)  # for others who poll
+        return called
+
+    async def _polled_run(self, subscription: Subscription) -> bool:
+        try:
+            return bool(await subscription.run())
+        except asyncio.CancelledError:
+            self._polled.put_nowait(subscription)  # who polls next goes on with it
+            raise
 
     def submit(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a job in a task of its own."""
@@ -44,6 +72,7 @@ class AsyncWorkers:
     async def close(self) -> None:
         """Cancel all tasks and wait until they have ended; the caller's own is left alone."""
         self._is_closed = True
+        self._polled.put_nowait(None)
         others = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
@@ -72,7 +101,7 @@ async def call(callback: Callable[..., Any], message: object, kwargs: dict[str, 
     """
     try:
         outcome = callback(message, **kwargs)
-        if inspect.isawaitable(outcome):
+        if outcome is not None and inspect.isawaitable(outcome):
             await outcome
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as stop:
         raise RuntimeError(f"the callback raised {type(stop).__name__}") from stop

@@ -50,10 +50,10 @@ class Pipeline(Batch):
             LabspineError: The first error; its notes say what was done.
         """
         self._begin()
-        numbers, asks = self._round()
-        while numbers:
+        asks, numbers = self._round()
+        while asks:
             self._answer(numbers, self._wire.exchange_many(asks))
-            numbers, asks = self._round()
+            asks, numbers = self._round()
         return self._concluded(return_errors)
 
     def __enter__(self) -> Pipeline:

@@ -1,12 +1,8 @@
 """
 The reader: one thread and one connection for all subscriptions of a connector.
 
-It hands messages to queues. While callbacks are quick it runs them itself, because a hand-over to another
-thread costs more than most callbacks; a second thread watches, and takes the reading over as soon as a
-callback takes long (`Turn`). Slow callbacks and catching up are given to workers at once.
-
-The reader insists on hearing something every few seconds, comes back by itself when the link breaks,
-subscribes again, and lets durable subscriptions catch up.
+It hands messages to queues and never runs a callback. It insists on hearing something every few seconds,
+comes back by itself when the link breaks, subscribes again, and lets durable subscriptions catch up.
 """
 
 from __future__ import annotations
@@ -15,19 +11,17 @@ import logging
 import os
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...clock import mono_s
 from ...errors import DeadlinePassed, LabspineError, NotConnected
-from ...flows import history
+from ...flows import Exchange, history
 from ...wire import NOTHING_YET, ConnectionLost, SyncConnection, settle
 from ..counters import Counters
 from ..routes import Route, Routes
 from ..subscriptions import Subscription
 from ..timing import FIRST_PAUSE_S, PING_EVERY_S, SILENCE_S, TICK_S, next_pause_s, with_jitter
-from .turn import Turn
 from .workers import Workers
 
 __all__ = ["Reader"]
@@ -89,8 +83,6 @@ class Reader:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._routes = Routes(self._workers.wake)
-        self._woken: deque[Subscription] = deque()
-        self._turn = Turn(self._go_on, self._stop)
         self._connection = None
         self._thread: threading.Thread | None = None
         self._outbox: list[bytes] = []
@@ -113,17 +105,20 @@ class Reader:
                 self._start()
                 for subscription in subscriptions:
                     waiters += self._add_one(subscription, positions)
-            deadline_mono_s = mono_s() + self._timeout_s
-            for waiter in waiters:
-                if not waiter.event.wait(max(0.0, deadline_mono_s - mono_s())):
-                    raise DeadlinePassed(
-                        f"the server did not confirm a subscription within {self._timeout_s:g} s"
-                    )
-                if waiter.error is not None:
-                    raise waiter.error
+            self._wait_for(waiters)
         except BaseException:
             self.remove(subscriptions)
             raise
+
+    def _wait_for(self, waiters: list[_Waiter]) -> None:
+        deadline_mono_s = mono_s() + self._timeout_s
+        for waiter in waiters:
+            if not waiter.event.wait(max(0.0, deadline_mono_s - mono_s())):
+                raise DeadlinePassed(
+                    f"the server did not confirm a subscription within {self._timeout_s:g} s"
+                )
+            if waiter.error is not None:
+                raise waiter.error
 
     def _positions(self, subscriptions: Sequence[Subscription]) -> dict[str, history.EntryId]:
         sources = sorted({s.source for s in subscriptions if s.source is not None})
@@ -155,6 +150,23 @@ class Reader:
             if empty and self._connection is not None:
                 self._write(self._routes.ask_unsubscribe(empty))
 
+    def ask_whether_allowed(self) -> Exchange:
+        """Ask whether a new login may listen to all this."""
+        with self._lock:
+            return self._routes.ask_whether_allowed()
+
+    def renew(self) -> None:
+        """Come back with the connector's present login; returns when the server has confirmed everything."""
+        waiters: list[_Waiter] = []
+        with self._lock:
+            if self._connection is None:
+                return
+            for route in self._routes.all_routes():
+                waiters.append(_Waiter())
+                route.waiters.append(waiters[-1])
+            self._connection.abort()
+        self._wait_for(waiters)
+
     def subscriptions(self) -> list[Subscription]:
         """List the subscriptions."""
         with self._lock:
@@ -165,7 +177,6 @@ class Reader:
         with self._lock:
             self._is_closed = True
             self._stop.set()
-            self._turn.stop()
             self.remove(self._routes.subscriptions())
             self._routes.give_up(NotConnected("this connector is closed"))
             if self._connection is not None:
@@ -180,13 +191,8 @@ class Reader:
             raise NotConnected("this connector is closed")
         if self._thread is None or not self._thread.is_alive():
             self._open()
-            self._go_on(self._turn.number)
-            self._turn.start()
-
-    def _go_on(self, turn: int) -> None:
-        """Begin a thread that reads, or that takes the reading over from one that is stuck in a callback."""
-        self._thread = threading.Thread(target=self._run, args=(turn,), name="labspine-reader", daemon=True)
-        self._thread.start()
+            self._thread = threading.Thread(target=self._run, name="labspine-reader", daemon=True)
+            self._thread.start()
 
     def _open(self) -> None:
         """Connect, and say all subscriptions in one write."""
@@ -231,12 +237,12 @@ class Reader:
         except (ConnectionLost, BlockingIOError):
             connection.abort()  # the thread notices, comes back and says everything again
 
-    def _run(self, turn: int) -> None:
+    def _run(self) -> None:
         while not self._stop.is_set():
             connection = self._connection
             try:
-                if connection is not None and not self._listen(connection, turn):
-                    return
+                if connection is not None:
+                    self._listen(connection)
             except Exception as error:
                 if not self._stop.is_set():
                     _log.warning("the subscriber's connection broke: %s; coming back", error)
@@ -259,13 +265,11 @@ class Reader:
             self._stop.wait(with_jitter(pause_s))
             pause_s = next_pause_s(pause_s)
 
-    def _listen(self, connection: SyncConnection, turn: int) -> bool:
-        """Hand out messages until the link breaks; False when another thread has taken over."""
+    def _listen(self, connection: SyncConnection) -> None:
+        """Hand out messages until the link breaks or this connector is closed."""
         heard_mono_s = asked_mono_s = mono_s()
-        dispatch, next_reply, wake = self._routes.dispatch, connection.next_reply, self._woken.append
+        dispatch, next_reply, wake = self._routes.dispatch, connection.next_reply, self._workers.wake
         while not self._stop.is_set():
-            if self._woken and not self._run_callbacks(turn):
-                return False
             try:
                 connection.receive()
                 heard_mono_s = mono_s()
@@ -284,22 +288,6 @@ class Reader:
             if mono_s() - asked_mono_s >= PING_EVERY_S:
                 asked_mono_s = mono_s()
                 self._ask_for_life()
-        return True
-
-    def _run_callbacks(self, turn: int) -> bool:
-        """Work on the subscriptions that were woken; False when another thread has taken over meanwhile."""
-        now_mono_s = mono_s()
-        while self._woken:
-            subscription = self._woken.popleft()
-            if subscription.may_read() or subscription.is_slow_until_mono_s > now_mono_s:
-                self._workers.wake(subscription)
-                continue
-            self._turn.begin(now_mono_s, subscription)
-            subscription.run()
-            now_mono_s = mono_s()
-            if not self._turn.end(turn, now_mono_s):
-                return False
-        return True
 
     def _flush(self, connection: SyncConnection) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ...errors import DeadlinePassed
 from ...flows import Numbering
 from ...ids import new_sender
 from ..subscriptions import Subscription
@@ -24,6 +25,7 @@ __all__ = ["MAY_BE_COROUTINE", "Senders", "Workers", "call", "new_lock", "pause"
 
 _MOST_THREADS = 256
 _IDLE_S = 10.0
+_LONGEST_S = 1e9
 
 MAY_BE_COROUTINE = False
 
@@ -39,12 +41,44 @@ class Workers:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._polled: queue.SimpleQueue[Subscription | None] = queue.SimpleQueue()
         self._idle = 0
         self._threads: set[threading.Thread] = set()
 
     def wake(self, subscription: Subscription) -> None:
-        """Give a subscription a worker; it leaves by itself when there is nothing more to do."""
-        self.submit(subscription.run)
+        """Give a subscription a worker, which leaves when nothing is left to do; or keep it for who polls."""
+        if subscription.is_polled:
+            self._polled.put(subscription)
+        else:
+            self.submit(subscription.run)
+
+    def poll(self, timeout_s: float | None) -> bool:
+        """
+        Work here on the subscriptions that wait to be polled.
+
+        Args:
+            timeout_s: Longest wait for the first one in seconds; None waits without limit.
+
+        Returns:
+            False if the connector is closed.
+
+        Raises:
+            DeadlinePassed: If nothing came in time.
+        """
+        deadline_s = None if timeout_s is None else time.monotonic() + min(timeout_s, _LONGEST_S)
+        called = False
+        while not self._is_closed:
+            try:
+                left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+                found = self._polled.get_nowait() if called else self._polled.get(timeout=left_s)
+            except queue.Empty:
+                if called:
+                    return True
+                raise DeadlinePassed(f"no message came within {timeout_s} s") from None
+            if found is not None:
+                called = bool(found.run()) or called
+        self._polled.put(None)  # for others who poll
+        return called
 
     def submit(self, job: Callable[[], None]) -> None:
         """Run a job in an idle thread, or in a new one if all are busy."""
@@ -89,6 +123,7 @@ class Workers:
         with self._lock:
             self._is_closed = True
             threads = list(self._threads)
+        self._polled.put(None)
         for _ in threads:
             self._jobs.put(None)
         deadline_s = time.monotonic() + 1.0
