@@ -1,11 +1,12 @@
 # make demo   set up, then the main job on the embedded broker
 # make test   set up, then all tests
+# make conformance   bluesky's own test-suite on our engine (10 minutes; not part of make test)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench clean setup setup-dev docs
+.PHONY: demo test check conformance bench clean setup setup-dev docs
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Labspine needs Python 3.11 or newer: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
@@ -37,9 +38,14 @@ check: setup-dev
 	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/unasync.py --check
+	$(BIN)/python scripts/generate-reference --check
 	$(BIN)/python scripts/check-sizes
 
+conformance: setup-dev
+	$(BIN)/python scripts/conformance
+
 bench: setup-dev
+	$(BIN)/python benchmarks/codec.py
 	$(BIN)/python benchmarks/bus.py
 	$(BIN)/python benchmarks/engine.py
 

@@ -46,9 +46,9 @@ def _labspine(
 
 
 def _add_commands() -> None:
-    from . import ask, control, demo, doctor, show, submit, tail, up, watch
+    from . import acl, ask, check_plan, control, demo, doctor, schema, show, submit, tail, up, watch
 
-    for module in (up, demo, submit, watch, control, show, ask, tail, doctor):
+    for module in (up, demo, submit, check_plan, watch, control, show, ask, tail, doctor, schema, acl):
         module.add_to(app)
 
 

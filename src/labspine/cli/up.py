@@ -22,7 +22,7 @@ from .context import JsonOption, UrlOption, say, say_json, warn
 if TYPE_CHECKING:
     from ..lab import DeviceRegistry
 
-__all__ = ["BrokerPlace", "RunningLab", "StopRequest", "running_lab"]
+__all__ = ["BrokerPlace", "RunningLab", "StopRequest", "registry_maker", "running_lab"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where files go.")]
@@ -57,7 +57,7 @@ def up(
     as_json: JsonOption = False,
 ) -> None:
     """Start broker, devices, scan server, file writer and page; Ctrl-C stops everything."""
-    registry = _registry(lab, demo=demo, speed=speed)
+    registry = registry_maker(lab, demo=demo, speed=speed)
     with (
         StopRequest() as stop,
         running_lab(
@@ -74,7 +74,21 @@ def up(
             warn(" stopping …")
 
 
-def _registry(lab: str | None, *, demo: bool, speed: float) -> Callable[[], DeviceRegistry]:
+def registry_maker(lab: str | None, *, demo: bool, speed: float) -> Callable[[], DeviceRegistry]:
+    """
+    Choose where the devices come from.
+
+    Args:
+        lab: MODULE:FUNCTION, or None.
+        demo: Whether the simulated beamline is wanted.
+        speed: How much faster than real the simulation is.
+
+    Returns:
+        A function that makes the registry.
+
+    Raises:
+        ConfigError: If neither is given, or the function cannot be loaded.
+    """
     if lab is not None:
         return _load(lab)
     if not demo:
