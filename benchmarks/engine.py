@@ -17,6 +17,7 @@ import bluesky
 import bluesky.plans as bp
 from bluesky import Msg as TheirMsg
 
+import labspine.plans as lp
 from labspine.compat.bluesky import cheap_plans
 from labspine.engine import Msg, RunEngine
 
@@ -102,6 +103,38 @@ def cases() -> dict[str, tuple[int, Callable[[Any], Any]]]:
     }
 
 
+def own_cases() -> dict[str, tuple[int, Callable[[Any], Any]]]:
+    """Give the cases in which each engine performs the plans of its own package."""
+    det, ten, motor, other = Detector("d"), [Detector(f"d{i}") for i in range(10)], Motor("m"), Motor("n")
+
+    def of(message: Any) -> Any:
+        return lp if message is Msg else bp
+
+    return {
+        "count, 1 detector": (300, lambda m: of(m).count([det], 300)),
+        "count, 10 detectors": (60, lambda m: of(m).count(ten, 60)),
+        "scan, 1 detector": (200, lambda m: of(m).scan([det], motor, 0, 1, 200)),
+        "scan, 10 detectors": (60, lambda m: of(m).scan(ten, motor, 0, 1, 60)),
+        "rel_scan, 1 detector": (200, lambda m: of(m).rel_scan([det], motor, 0, 1, 200)),
+        "grid_scan, 2 motors": (200, lambda m: of(m).grid_scan([det], motor, 0, 1, 20, other, 0, 1, 10)),
+        "count, 1 point (a call)": (1, lambda m: of(m).count([det])),
+    }
+
+
+def first_document_ms(engine: Any, plans: Any, calls: int = 30) -> float:
+    """Measure the median wall time from the call to the start document."""
+    det, took = Detector("d"), []
+    seen: list[float] = []
+    token = engine.subscribe(lambda name, doc: seen.append(time.perf_counter()), "start")
+    for _ in range(calls):
+        seen.clear()
+        began = time.perf_counter()
+        engine(plans.count([det]))
+        took.append((seen[0] - began) * 1e3)
+    engine.unsubscribe(token)
+    return statistics.median(took)
+
+
 def cost_us(engine: Any, make: Callable[[], Any], units: int) -> float:
     """Measure one round: CPU microseconds a unit."""
     repeats = 50 if units == 1 else 1
@@ -112,11 +145,11 @@ def cost_us(engine: Any, make: Callable[[], Any], units: int) -> float:
     return (time.process_time() - began) * 1e6 / (units * repeats)
 
 
-def compare(rounds: int) -> None:
+def compare(rounds: int, table: dict[str, tuple[int, Callable[[Any], Any]]]) -> None:
     """Print one line a case."""
     ours, theirs = RunEngine(context_managers=[]), bluesky.RunEngine({}, context_managers=[])
     print(f"{'CPU us, median of ' + str(rounds):28}{'ours':>9}{'bluesky':>10}{'ratio':>8}{'ours/s':>11}")
-    for name, (units, make) in cases().items():
+    for name, (units, make) in table.items():
         pairs: list[tuple[float, float]] = []
         for _ in range(rounds + 1):
             mine = cost_us(ours, lambda make=make: make(Msg), units)  # type: ignore[misc]
@@ -130,7 +163,12 @@ def compare(rounds: int) -> None:
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     print("-- bluesky's plans as they are")
-    compare(count)
+    compare(count, cases())
     print("-- with cheap_plans() for both")
     with cheap_plans():
-        compare(count)
+        compare(count, cases())
+    print("-- our plans on our engine, bluesky's plans on bluesky's engine")
+    compare(count, own_cases())
+    mine, other = RunEngine(context_managers=[]), bluesky.RunEngine({}, context_managers=[])
+    print("-- wall milliseconds from RE(count) to the start document: ", end="")
+    print(f"ours {first_document_ms(mine, lp):.2f}, bluesky {first_document_ms(other, bp):.2f}")

@@ -6,6 +6,8 @@ from .doors import AsyncRunEngine, RunEngine, SigintHandler
 from .errors import (
     BadAsset,
     BadStep,
+    BlockedStep,
+    DeviceTimeout,
     EngineBusy,
     FailedPause,
     FailedStatus,
@@ -18,15 +20,17 @@ from .errors import (
     NotAPlan,
     NotAStatus,
     NotAStep,
+    NotOffered,
     PlanHalt,
     RequestAbort,
     RequestStop,
     RunEngineInterrupted,
     TransitionError,
+    UndeclaredStream,
     WaitForTimeoutError,
 )
-from .msg import Msg
-from .preflight import Preflight, Travel, preflight
+from .msg import Msg, as_plan
+from .preflight import Preflight, Travel, preflight, present_position
 from .session import RunEngineResult
 from .state import EngineState
 
@@ -34,6 +38,8 @@ __all__ = [
     "AsyncRunEngine",
     "BadAsset",
     "BadStep",
+    "BlockedStep",
+    "DeviceTimeout",
     "EngineBusy",
     "EngineState",
     "FailedPause",
@@ -48,6 +54,7 @@ __all__ = [
     "NotAPlan",
     "NotAStatus",
     "NotAStep",
+    "NotOffered",
     "PlanHalt",
     "Preflight",
     "RequestAbort",
@@ -58,6 +65,9 @@ __all__ = [
     "SigintHandler",
     "TransitionError",
     "Travel",
+    "UndeclaredStream",
     "WaitForTimeoutError",
+    "as_plan",
     "preflight",
+    "present_position",
 ]

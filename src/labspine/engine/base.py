@@ -95,6 +95,11 @@ class EngineBase:
         self.waiting_hook: Callable[[Any], object] | None = None
         self.record_interruptions = False
         self.strict = False
+        # Seconds that a status may take; a device with an attribute of this name has its own. None: no limit.
+        self.device_timeout_s: float | None = None
+        self._is_rewindable = True
+        # bluesky's private name of a setting that people use.
+        self._require_stream_declaration = False
         self.table: dict[Any, Command] = dict(BUILT_IN)
         self.emitter = Emitter()
         self.cleanup_problems: tuple[str, ...] = ()
@@ -132,8 +137,8 @@ class EngineBase:
         self.emitter.unsubscribe(token)
 
     # Older plans and tools use these names.
-    subscribe_lossless = subscribe
-    unsubscribe_lossless = unsubscribe
+    subscribe_lossless = _subscribe_lossless = subscribe
+    unsubscribe_lossless = _unsubscribe_lossless = unsubscribe
 
     @property
     def ignore_callback_exceptions(self) -> bool:
@@ -258,14 +263,16 @@ class EngineBase:
 
     @property
     def rewindable(self) -> bool:
-        """Whether the plan in progress may be replayed from its checkpoint."""
+        """Whether plans may be replayed from their checkpoint; set between calls, for the next ones."""
         session = self._session
-        return True if session is None else session.rewindable
+        return self._is_rewindable if session is None else session.rewindable
 
     @rewindable.setter
     def rewindable(self, value: bool) -> None:
         session = self._session
-        if session is not None and session.rewindable != bool(value):
+        if session is None:
+            self._is_rewindable = bool(value)
+        elif session.rewindable != bool(value):
             session.rewindable = bool(value)
             session.reset_checkpoint()
 
@@ -279,6 +286,16 @@ class EngineBase:
     def dispatcher(self) -> Emitter:
         """Who hands out documents; here for plans and tools that look for it under bluesky's name."""
         return self.emitter
+
+    @property
+    def _run_bundlers(self) -> dict[Hashable, Any]:
+        # bluesky's private name; tools look there for open runs.
+        return {} if self._session is None else dict(self._session.runs)
+
+    @property
+    def _command_registry(self) -> dict[Any, Command]:
+        # bluesky's private name.
+        return self.table
 
     @property
     def log(self) -> logging.Logger:

@@ -7,11 +7,15 @@ What can go wrong in a plan, and the signals that end one.
     ├── NotAPlan (TypeError)                  what was given cannot be performed step by step
     ├── NotAStep (AttributeError)             the plan yielded something that is no Msg
     ├── BadStep (ValueError, TypeError)       a step has wrong arguments
+    │   ├── UndeclaredStream (AssertionError) a flyer's stream was not declared, or not by a name
+    │   └── NotOffered (RuntimeError)         what old versions of a command could do
     ├── IllegalMessageSequence                steps in an order that makes no sense
     ├── InvalidCommand (KeyError)             a command that nobody registered
     ├── EngineBusy (RuntimeError)             the engine runs a plan already
     ├── TransitionError (RuntimeError)        the engine's state does not allow this request
     ├── FailedStatus                          a device reported a failure
+    │   └── DeviceTimeout (TimeoutError)      a device reported nothing within its limit
+    ├── BlockedStep (TimeoutError)            a step kept the engine's thread longer than allowed
     ├── FailedPause                           a pause without a checkpoint to return to
     ├── WaitForTimeoutError (TimeoutError)    a wait took too long
     ├── NoReplayAllowed                       a device forbids replaying (raised by its pause())
@@ -38,6 +42,8 @@ from .bluesky_link import foreign
 __all__ = [
     "BadAsset",
     "BadStep",
+    "BlockedStep",
+    "DeviceTimeout",
     "EngineBusy",
     "FailedPause",
     "FailedStatus",
@@ -50,11 +56,13 @@ __all__ = [
     "NotAPlan",
     "NotAStatus",
     "NotAStep",
+    "NotOffered",
     "PlanHalt",
     "RequestAbort",
     "RequestStop",
     "RunEngineInterrupted",
     "TransitionError",
+    "UndeclaredStream",
     "WaitForTimeoutError",
     "kind",
     "kinds",
@@ -73,6 +81,14 @@ class NotAStep(PlanError, AttributeError):
 
 class BadStep(PlanError, ValueError, TypeError):
     """A step has wrong arguments; the device was not touched."""
+
+
+class UndeclaredStream(BadStep, AssertionError):
+    """A stream for ``collect`` was not declared before, or has no name."""
+
+
+class NotOffered(BadStep, RuntimeError):
+    """A step asks for what only old versions of its command could do."""
 
 
 class IllegalMessageSequence(PlanError):
@@ -104,6 +120,19 @@ class FailedStatus(PlanError):
 
     def __str__(self) -> str:
         return "; ".join(repr(status) for status in self.args)
+
+
+class DeviceTimeout(FailedStatus, TimeoutError):
+    """A status was not done within the limit of its device or of the engine (``device_timeout_s``)."""
+
+    words = ""
+
+    def __str__(self) -> str:
+        return self.words or super().__str__()
+
+
+class BlockedStep(PlanError, TimeoutError):
+    """A plan, device or callback kept the engine's thread to itself for longer than ``watchdog_s``."""
 
 
 class FailedPause(PlanError):
@@ -162,9 +191,10 @@ class BadAsset(DeviceError, RuntimeError):
 
 
 _UTILS = "bluesky.utils"
-_HOMES: dict[type[BaseException], str] = {
-    **dict.fromkeys(
-        (
+_HOMES: dict[type[BaseException], tuple[str, str]] = {
+    **{
+        cls: (_UTILS, cls.__name__)
+        for cls in (
             IllegalMessageSequence,
             InvalidCommand,
             FailedStatus,
@@ -174,11 +204,12 @@ _HOMES: dict[type[BaseException], str] = {
             RequestStop,
             RequestAbort,
             PlanHalt,
-        ),
-        _UTILS,
-    ),
-    WaitForTimeoutError: "bluesky.run_engine",
-    TransitionError: "bluesky._vendor.super_state_machine.errors",
+        )
+    },
+    DeviceTimeout: (_UTILS, "FailedStatus"),
+    WaitForTimeoutError: ("bluesky.run_engine", "WaitForTimeoutError"),
+    TransitionError: ("bluesky._vendor.super_state_machine.errors", "TransitionError"),
+    BadAsset: ("event_model", "EventModelValueError"),
 }
 _married: dict[type[BaseException], type[BaseException]] = {}
 
@@ -191,13 +222,13 @@ def kind(cls: type[E]) -> type[E]:
         cls: A class of this file.
 
     Returns:
-        The class itself, or one that derives from it and from bluesky's class of the same name when bluesky
-        is loaded.
+        The class itself, or one that derives from it and from its counterpart in bluesky or
+        event-model when that is loaded.
     """
     married = _married.get(cls)
     if married is not None:
         return cast("type[E]", married)
-    other = foreign(_HOMES[cls], cls.__name__) if cls in _HOMES else None
+    other = foreign(*_HOMES[cls]) if cls in _HOMES else None
     if other is None or issubclass(cls, other):
         return cls
     married = type(cls.__name__, (cls, other), {"__module__": cls.__module__, "__doc__": cls.__doc__})
@@ -217,7 +248,7 @@ def kinds(*classes: type[E]) -> tuple[type[E], ...]:
     """
     found: list[type[E]] = list(classes)
     for cls in classes:
-        other = foreign(_HOMES[cls], cls.__name__) if cls in _HOMES else None
+        other = foreign(*_HOMES[cls]) if cls in _HOMES else None
         if other is not None:
             found.append(other)
     return tuple(found)

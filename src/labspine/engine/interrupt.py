@@ -42,7 +42,10 @@ async def attend(session: Session) -> None:
         return
     frame = session.frames[-1]
     error = _take_errors(session)
-    if error is not None:
+    if error is not None and frame.error is not None:
+        # The plan has not been told the first one yet, which may be the signal to end.
+        frame.error.add_note(f"also failed: {error!r}")
+    elif error is not None:
         frame.error, frame.unanswered = error, None
     if session.pause_wanted:
         await _pause(session)

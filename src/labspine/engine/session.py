@@ -104,7 +104,7 @@ class Session:
         self.step = 0
         # The steps since the last checkpoint; None when the plan forbids going back.
         self.cache: list[Any] | None = []
-        self.rewindable = True
+        self.rewindable = engine.rewindable
         self.staged: dict[int, Any] = {}
         self.moved: dict[int, Any] = {}
         self.seen: dict[int, Any] = {}
@@ -146,7 +146,7 @@ class Session:
         self.task = task
         self.thread_id = threading.get_ident()
         self.permit = asyncio.Event()
-        self.statuses = Statuses(self.loop, self.raise_attention)
+        self.statuses = Statuses(self.loop, self.raise_attention, self.engine.device_timeout_s)
 
     def run_of(self, msg: Any) -> Run:
         """

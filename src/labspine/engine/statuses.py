@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from ..errors import shown
-from .errors import FailedStatus, NotAStatus, kind
+from .errors import DeviceTimeout, FailedStatus, NotAStatus, kind
 
 __all__ = ["Statuses", "Tracked", "is_status"]
 
@@ -39,13 +39,16 @@ KNOWN_LIMIT = 10_000
 class Tracked:
     """One status that the engine keeps an eye on."""
 
-    __slots__ = ("gate", "is_disowned", "is_settled", "status")
+    __slots__ = ("gate", "is_disowned", "is_settled", "late", "status", "timer")
 
     def __init__(self, status: Any) -> None:
         self.status = status
         self.is_settled = False
         self.is_disowned = False
         self.gate: _Gate | None = None
+        # What to say when it took longer than its limit, and the timer that watches that.
+        self.late = ""
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class _Gate:
@@ -74,9 +77,16 @@ class Statuses:
     Args:
         loop: Where settling happens.
         on_failure: Called on the loop when a status failed that the plan must hear of.
+        limit_s: Seconds that a status may take unless its device has its own ``device_timeout_s``.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_failure: Callable[[], None],
+        limit_s: float | None = None,
+    ) -> None:
+        self._limit_s = limit_s
         self.groups: dict[Hashable, list[Tracked]] = {}
         self.known_groups: set[Hashable] = set()
         self.announced: set[Hashable] = set()
@@ -87,7 +97,7 @@ class Statuses:
         self._failed: list[Tracked] = []
         self._fresh: list[Tracked] = []
 
-    def track(self, status: Any, group: Hashable, what: str) -> Any:
+    def track(self, status: Any, group: Hashable, what: str, obj: Any = None) -> Any:
         """
         Keep an eye on a status.
 
@@ -95,6 +105,7 @@ class Statuses:
             status: What a device returned.
             group: Key for ``wait``.
             what: For the error text, for example ``x.set``.
+            obj: The device, which may have its own time limit.
 
         Returns:
             The status.
@@ -119,6 +130,10 @@ class Statuses:
             self._settle(tracked)
         else:
             self._fresh.append(tracked)
+            limit_s = getattr(obj, "device_timeout_s", self._limit_s)
+            if limit_s is not None:
+                tracked.late = f"{getattr(obj, 'name', obj)}.{what} was not done after {limit_s:g} s"
+                tracked.timer = self._loop.call_later(limit_s, self._expire, tracked)
             status.add_callback(lambda *_: self._settle_from_anywhere(tracked))
         return status
 
@@ -131,11 +146,26 @@ class Statuses:
         except RuntimeError:  # the loop is closed: the engine is gone
             logger.debug("a status finished after its engine was closed: %r", tracked.status)
 
+    def _expire(self, tracked: Tracked) -> None:
+        tracked.timer = None
+        if tracked.is_settled or tracked.is_disowned or self.is_pardoning:
+            return
+        tracked.is_settled = True
+        self._failed.append(tracked)
+        self._on_failure()
+        if tracked.gate is not None:
+            tracked.gate.one_settled()
+
     def _settle(self, tracked: Tracked) -> None:
         if tracked.is_settled:
+            if tracked.late and tracked.timer is None:
+                logger.warning("%s; it is done now: %r", tracked.late, tracked.status)
+                return
             logger.warning("a status reported twice that it is done: %r", tracked.status)
             return
         tracked.is_settled = True
+        if tracked.timer is not None:
+            tracked.timer.cancel()
         if not (tracked.is_disowned or self.is_pardoning or getattr(tracked.status, "success", True)):
             self._failed.append(tracked)
             self._on_failure()
@@ -158,10 +188,17 @@ class Statuses:
         self._failed.clear()
         if not failed:
             return None
-        error = kind(FailedStatus)(*(t.status for t in failed))
-        error.__cause__ = _reason(failed[0].status)
+        first = failed[0]
+        error: FailedStatus
+        if _is_late(first):
+            error = kind(DeviceTimeout)(*(t.status for t in failed))
+            error.words = f"{first.late}: it may be stuck, or its limit (device_timeout_s) too short"
+        else:
+            error = kind(FailedStatus)(*(t.status for t in failed))
+            error.__cause__ = _reason(first.status)
         for other in failed[1:]:
-            error.add_note(f"also failed: {other.status!r}: {_reason(other.status)!r}")
+            why = other.late if _is_late(other) else repr(_reason(other.status))
+            error.add_note(f"also failed: {other.status!r}: {why}")
         return error
 
     def mark(self) -> None:
@@ -214,6 +251,10 @@ class Statuses:
             for tracked in pending:
                 tracked.gate = None
         return gate.left <= 0
+
+
+def _is_late(tracked: Tracked) -> bool:
+    return bool(tracked.late) and not getattr(tracked.status, "done", False)
 
 
 def _reason(status: Any) -> BaseException | None:

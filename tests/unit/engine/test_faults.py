@@ -9,7 +9,14 @@ from typing import Any
 import bluesky.utils
 import pytest
 
-from labspine.engine import FailedStatus, MismatchedReading, Msg, RunEngineInterrupted, WaitForTimeoutError
+from labspine.engine import (
+    FailedStatus,
+    IllegalMessageSequence,
+    MismatchedReading,
+    Msg,
+    RunEngineInterrupted,
+    WaitForTimeoutError,
+)
 from labspine.errors import DeviceError, LabspineWarning
 
 
@@ -412,3 +419,39 @@ class FileDetector:
                 "indices": {"start": self.frames - 1, "stop": self.frames},
             },
         )
+
+
+def test_a_keyboard_interrupt_from_inside_a_plan_ends_the_plan_and_not_the_program(engine: Any) -> None:
+    docs: list[str] = []
+
+    def plan() -> Any:
+        yield Msg("open_run")
+        raise KeyboardInterrupt
+
+    with pytest.raises(RunEngineInterrupted) as ended:
+        engine(plan(), lambda name, doc: docs.append(name))
+    assert isinstance(ended.value.__cause__, KeyboardInterrupt)
+    assert docs == ["start", "stop"]
+    assert engine.state == "idle"
+    engine([Msg("null")])
+
+
+def test_an_engine_may_demand_that_streams_are_declared(engine: Any) -> None:
+    engine._require_stream_declaration = True
+    with pytest.raises(IllegalMessageSequence, match="'declare_stream' first"):
+        engine([Msg("open_run"), Msg("create", name="primary")])
+
+
+@pytest.mark.parametrize(
+    ("step", "builtin", "words"),
+    [
+        (Msg("collect", None, stream=True), RuntimeError, "stream=True is not possible"),
+        (Msg("declare_stream", None, collect=True), AssertionError, "needs a name"),
+    ],
+)
+def test_misused_flyer_steps_raise_what_programs_for_bluesky_catch(
+    engine: Any, step: Msg, builtin: type[Exception], words: str
+) -> None:
+    with pytest.raises(builtin, match=words) as refused:
+        engine([Msg("open_run"), step])
+    assert isinstance(refused.value, ValueError)

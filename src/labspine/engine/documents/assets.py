@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...errors import shown
-from ..errors import BadAsset
+from ..errors import BadAsset, kind
 from .compose import Document
 from .stream import Stream
 
@@ -81,13 +81,13 @@ class AssetBook:
                 received.add(self._take_datum(doc, stream))
                 width = self._same_width(doc, width)
             elif name != "datum":
-                raise BadAsset(
+                raise kind(BadAsset)(
                     f'a device announced a "{shown(name)}"; '
                     "allowed: resource, datum, stream_resource, stream_datum"
                 )
             ready.append((name, doc))
         if received and stream is not None and received != stream.external:
-            raise BadAsset(
+            raise kind(BadAsset)(
                 f'stream "{stream.name}" got stream_datum for {sorted(received)} but is described with '
                 f"{sorted(stream.external)}; every file-backed key needs one"
             )
@@ -97,26 +97,26 @@ class AssetBook:
         key = doc["data_key"]
         if stream is None or key not in stream.external:
             known = sorted(stream.external) if stream is not None else []
-            raise BadAsset(
+            raise kind(BadAsset)(
                 f'stream_resource for key "{shown(key)}", but the descriptor has the STREAM: keys {known}'
             )
         if doc["uid"] in self._key_of:
-            raise BadAsset(f"stream_resource {doc['uid']} was announced twice")
+            raise kind(BadAsset)(f"stream_resource {doc['uid']} was announced twice")
         doc["run_start"] = self._run_uid
         self._key_of[doc["uid"]] = key
 
     def _take_datum(self, doc: Document, stream: Stream | None) -> str:
         if doc["descriptor"]:
-            raise BadAsset(f"stream_datum {doc['uid']} names a descriptor already; leave it empty")
+            raise kind(BadAsset)(f"stream_datum {doc['uid']} names a descriptor already; leave it empty")
         if stream is None or stream.descriptor is None:
-            raise BadAsset(f"stream_datum {doc['uid']} came before its stream was declared")
+            raise kind(BadAsset)(f"stream_datum {doc['uid']} came before its stream was declared")
         key = self._key_of.get(doc["stream_resource"])
         if key is None:
-            raise BadAsset(
+            raise kind(BadAsset)(
                 f"stream_datum {doc['uid']} refers to an unknown stream_resource {doc['stream_resource']}"
             )
         if dict(doc["seq_nums"]) != NO_RANGE:
-            raise BadAsset(f"stream_datum {doc['uid']} has seq_nums {doc['seq_nums']}; leave them 0..0")
+            raise kind(BadAsset)(f"stream_datum {doc['uid']} has seq_nums {doc['seq_nums']}; leave them 0..0")
         rows = doc["indices"]["stop"] - doc["indices"]["start"]
         doc["descriptor"] = stream.descriptor["uid"]
         doc["seq_nums"] = {"start": stream.next_number, "stop": stream.next_number + rows}
@@ -126,5 +126,7 @@ class AssetBook:
     def _same_width(doc: Document, width: int) -> int:
         rows: int = doc["indices"]["stop"] - doc["indices"]["start"]
         if width and rows != width:
-            raise BadAsset(f"stream_datum {doc['uid']} covers {rows} rows, others in the same event {width}")
+            raise kind(BadAsset)(
+                f"stream_datum {doc['uid']} covers {rows} rows, others in the same event {width}"
+            )
         return rows

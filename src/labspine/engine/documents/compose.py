@@ -1,8 +1,8 @@
 """
 Compose documents of event-model by hand.
 
-Start, descriptor and stop are checked against the schemas (about 160 µs each); events are checked against
-their descriptor only (1 µs), which is what a schema cannot do.
+Start, descriptor and stop are checked: by a quick look (10 µs) where that is sure, by the schema (0.6 ms)
+otherwise. Events are checked against their descriptor only (1 µs), which is what a schema cannot do.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import shown
 from ..errors import InvalidDocument
+from .plain import is_surely_descriptor, is_surely_start, is_surely_stop, unstorable
 
 __all__ = ["Document", "check", "descriptor", "fast_uid", "start", "stop"]
 
@@ -81,8 +82,14 @@ def start(metadata: Mapping[Any, Any]) -> Document:
             raise InvalidDocument(f'metadata key "{key}" is reserved; choose another name')
         if "." in key or "/" in key:
             raise InvalidDocument(f'metadata key "{shown(key)}" has a dot or slash; use "_" instead')
+    problem = unstorable(metadata)
+    if problem is not None:
+        raise InvalidDocument(
+            f"metadata {problem}, which cannot be stored; use text, numbers, lists, dicts or arrays"
+        )
     doc: Document = {"uid": fast_uid(), "time": time.time(), **metadata}
-    check("start", doc)
+    if not is_surely_start(doc):
+        check("start", doc)
     return doc
 
 
@@ -123,7 +130,8 @@ def descriptor(
         "object_classes": {},
         "hints": hints,
     }
-    check("descriptor", doc)
+    if not is_surely_descriptor(doc):
+        check("descriptor", doc)
     return doc
 
 
@@ -151,5 +159,6 @@ def stop(run_uid: str, *, exit_status: str, reason: str, num_events: Mapping[str
         "reason": reason,
         "num_events": dict(num_events),
     }
-    check("stop", doc)
+    if not is_surely_stop(doc):
+        check("stop", doc)
     return doc

@@ -200,7 +200,7 @@ class Run:
         self.kept_assets = [a for a in self.kept_assets if a not in mine]
         ready, width = self.assets.complete([*mine, *bundle.assets], stream)
         if width > 1:
-            raise BadAsset(
+            raise kind(BadAsset)(
                 f'a stream_datum covers {width} rows for one event of stream "{stream.name}"; '
                 "between 'create' and 'save' it must cover one"
             )

@@ -16,6 +16,7 @@ from ..cleanup import conduct
 from ..errors import EngineBusy, RunEngineInterrupted, TransitionError, kind
 from ..session import RunEngineResult, Session
 from .sigint import SigintHandler
+from .watchdog import Watchdog
 
 __all__ = ["RunEngine"]
 
@@ -80,6 +81,9 @@ class RunEngine(EngineBase):
         announce_loop(self._loop)
         self.context_managers: list[Any] = [SigintHandler] if context_managers is None else context_managers
         self.pause_msg = PAUSE_MSG
+        # Seconds that a step may keep the thread before its plan is told (BlockedStep). None: no limit.
+        self.watchdog_s: float | None = None
+        self.blocked_hook: Callable[[str], object] | None = None
         self._during_task = during_task
         self._call_returns_result = call_returns_result
 
@@ -232,6 +236,8 @@ class RunEngine(EngineBase):
         with ExitStack() as stack:
             for manager in self.context_managers:
                 stack.enter_context(manager(self))
+            if self.watchdog_s:
+                stack.enter_context(Watchdog(self, session, self._th.ident or 0))
             if start is not None:
                 start()
             try:
@@ -270,6 +276,9 @@ class RunEngine(EngineBase):
 
     def _answer(self, session: Session) -> Any:
         if session.failure is not None and not isinstance(session.failure, _EnginePanic):
+            if isinstance(session.failure, KeyboardInterrupt):
+                # From inside the plan or a callback; the engine has cleaned up, and this program goes on.
+                raise kind(RunEngineInterrupted)(self.pause_msg) from session.failure
             raise session.failure
         if session.is_interrupted or not session.is_over:
             raise kind(RunEngineInterrupted)(self.pause_msg) from None

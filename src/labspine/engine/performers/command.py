@@ -122,7 +122,7 @@ def require(msg: Any, *needs: str) -> Any:
     return obj
 
 
-def lacking(obj: Any, needs: tuple[str, ...], command: str) -> MissingAbility:
+def lacking(obj: Any, needs: tuple[str, ...], command: str, *, protocol: str | None = None) -> MissingAbility:
     """
     Make the error for an object that lacks an ability.
 
@@ -130,13 +130,15 @@ def lacking(obj: Any, needs: tuple[str, ...], command: str) -> MissingAbility:
         obj: The object.
         needs: What the command needs.
         command: Its name.
+        protocol: Name of these needs in bluesky's protocols.
 
     Returns:
         The error.
     """
     name = getattr(obj, "name", None) or shown(obj)
     lacks = ", ".join(missing(obj, needs))
+    wanted = f"all {protocol} methods" if protocol else "all of what it needs"
     return MissingAbility(
-        f"{name} ({type(obj).__name__}) cannot be used with '{command}': it does not implement all of what "
-        f"it needs, it lacks {lacks}"
+        f"{name} ({type(obj).__name__}) cannot be used with '{command}': it does not implement {wanted}, "
+        f"it lacks {lacks}"
     )

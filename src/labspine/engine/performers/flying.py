@@ -11,12 +11,22 @@ from ...errors import shown
 from ..documents import Member, Run, Stream
 from ..documents.assets import drain
 from ..documents.stream import settle
-from ..errors import BadAsset, BadStep, IllegalMessageSequence, MismatchedReading, kind
+from ..errors import (
+    BadAsset,
+    BadStep,
+    IllegalMessageSequence,
+    MismatchedReading,
+    NotOffered,
+    UndeclaredStream,
+    kind,
+)
 from .command import lacking, require
 from .motion import group_of
 
 if TYPE_CHECKING:
     from ..session import Session
+
+ASSET_WRITER = ("collect_asset_docs", "get_index")
 
 __all__ = ["collect", "complete", "flat_keys", "kickoff"]
 
@@ -33,7 +43,7 @@ def kickoff(session: Session, msg: Any) -> Any:
     run = session.run_of(msg)
     obj = require(msg, "kickoff", "complete")
     group, kwargs = group_of(msg)
-    status = session.statuses.track(obj.kickoff(*msg.args, **kwargs), group, "kickoff()")
+    status = session.statuses.track(obj.kickoff(*msg.args, **kwargs), group, "kickoff()", obj)
     run.uncollected[id(obj)] = obj
     return status
 
@@ -48,7 +58,7 @@ def complete(session: Session, msg: Any) -> Any:
     """
     obj = require(msg, "kickoff", "complete")
     group, kwargs = group_of(msg)
-    return session.statuses.track(obj.complete(*msg.args, **kwargs), group, "complete()")
+    return session.statuses.track(obj.complete(*msg.args, **kwargs), group, "complete()", obj)
 
 
 async def collect(session: Session, msg: Any) -> Any:
@@ -65,13 +75,13 @@ async def collect(session: Session, msg: Any) -> Any:
     """
     run = session.run_of(msg)
     if msg.kwargs.get("stream", False):
-        raise BadStep("'collect' emits event pages; stream=True is not possible any more")
+        raise NotOffered("'collect' emits event pages; stream=True is not possible any more")
     objects = [msg.obj, *msg.args]
     for obj in objects:
         if not (hasattr(obj, "describe_collect") and hasattr(obj, "name")):
             raise lacking(obj, ("name", "describe_collect"), "collect")
         if len(objects) > 1 and not _writes_streams(obj):
-            raise lacking(obj, ("collect_asset_docs", "get_index"), "collect")
+            raise lacking(obj, ASSET_WRITER, "collect", protocol="WritesStreamAssets")
         run.uncollected.pop(id(obj), None)
     stream = _declared_stream(run, objects, msg.kwargs.get("name"))
     if stream is None:
@@ -84,7 +94,7 @@ async def collect(session: Session, msg: Any) -> Any:
         payload = await _emit_pages(session, run, flyer=flyer, stream=stream)
         return payload if wants_payload else None
     if stream is None:
-        raise BadStep(
+        raise UndeclaredStream(
             f"'collect' of {flyer.name} needs a declared stream: 'declare_stream' with collect=True first"
         )
     stream.next_number += rows
@@ -99,7 +109,7 @@ def _declared_stream(run: Run, objects: list[Any], name: str | None) -> Stream |
     names = run.declared.get(frozenset(id(obj) for obj in objects), [])
     if name is not None:
         if name not in names:
-            raise BadStep(
+            raise UndeclaredStream(
                 f'stream "{shown(name)}" is not declared for these objects: '
                 "send 'declare_stream' with collect=True first"
             )
@@ -121,7 +131,7 @@ async def _describe_nested(run: Run, objects: list[Any]) -> None:
         )
     described = await settle(flyer.describe_collect())
     if any(_is_data_key(value) for value in described.values()):
-        raise BadStep(
+        raise UndeclaredStream(
             f"{flyer.name} describes one stream: send 'declare_stream' with collect=True before 'collect'"
         )
     _check_disjoint(flyer.name, described)
@@ -226,7 +236,7 @@ def _nested_stream(run: Run, flyer: Any, event: Mapping[str, Any]) -> Stream:
 def _check_inline(flyer: Any, stream: Stream, event: Mapping[str, Any]) -> None:
     both = sorted(stream.external & event["data"].keys())
     if both:
-        raise BadAsset(f"{flyer.name} gave values for {both}, which live in files")
+        raise kind(BadAsset)(f"{flyer.name} gave values for {both}, which live in files")
 
 
 def _packed(events: list[dict[str, Any]]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def set_(session: Session, msg: Any) -> Any:
         raise lacking(obj, ("set",), "set") from None
     group, kwargs = group_of(msg)
     session.moved[id(obj)] = obj
-    return session.statuses.track(move(*msg.args, **kwargs), group, "set()")
+    return session.statuses.track(move(*msg.args, **kwargs), group, "set()", obj)
 
 
 def trigger(session: Session, msg: Any) -> Any:
@@ -66,7 +66,7 @@ def trigger(session: Session, msg: Any) -> Any:
     except AttributeError:
         raise lacking(obj, ("trigger",), "trigger") from None
     group, kwargs = group_of(msg)
-    return session.statuses.track(act(*msg.args, **kwargs), group, "trigger()")
+    return session.statuses.track(act(*msg.args, **kwargs), group, "trigger()", obj)
 
 
 def prepare(session: Session, msg: Any) -> Any:
@@ -79,7 +79,7 @@ def prepare(session: Session, msg: Any) -> Any:
     """
     obj = require(msg, "prepare")
     group, kwargs = group_of(msg)
-    return session.statuses.track(obj.prepare(*msg.args, **kwargs), group, "prepare()")
+    return session.statuses.track(obj.prepare(*msg.args, **kwargs), group, "prepare()", obj)
 
 
 def stop(session: Session, msg: Any) -> Any:
@@ -111,7 +111,7 @@ def stage(session: Session, msg: Any) -> Any:
     session.staged[id(obj)] = obj
     answer = obj.stage()
     session.reset_checkpoint()
-    return session.statuses.track(answer, group, "stage()") if is_status(answer) else answer
+    return session.statuses.track(answer, group, "stage()", obj) if is_status(answer) else answer
 
 
 def unstage(session: Session, msg: Any) -> Any:
@@ -125,4 +125,4 @@ def unstage(session: Session, msg: Any) -> Any:
     answer = obj.unstage()
     session.staged.pop(id(obj), None)
     session.reset_checkpoint()
-    return session.statuses.track(answer, group, "unstage()") if is_status(answer) else answer
+    return session.statuses.track(answer, group, "unstage()", obj) if is_status(answer) else answer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import shown
 from ..documents import Member, Run, compose
 from ..documents.stream import settle
-from ..errors import BadStep, IllegalMessageSequence, kind
+from ..errors import BadStep, IllegalMessageSequence, UndeclaredStream, kind
 from .command import lacking, require
 from .flying import flat_keys
 
@@ -110,7 +110,12 @@ def create(session: Session, msg: Any) -> None:
     name = msg.kwargs.get("name", msg.args[0] if len(msg.args) == 1 else None)
     if not isinstance(name, str) or not name:
         raise BadStep("'create' needs the name of a stream: Msg('create', name='primary')")
-    session.run_of(msg).begin_bundle(name)
+    run = session.run_of(msg)
+    if session.engine._require_stream_declaration and run.stream(name).descriptor is None:
+        raise kind(IllegalMessageSequence)(
+            f"stream \"{name}\" is not declared, and this engine demands that: send 'declare_stream' first"
+        )
+    run.begin_bundle(name)
 
 
 def save(session: Session, msg: Any) -> None:
@@ -148,7 +153,7 @@ async def declare_stream(session: Session, msg: Any) -> Any:
     run = session.run_of(msg)
     name = msg.kwargs.get("name")
     if msg.obj is not None or not isinstance(name, str) or not name:
-        raise BadStep(
+        raise UndeclaredStream(
             "'declare_stream' needs a name and takes its objects as arguments: (None, *objects, name=...)"
         )
     if run.bundle is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from .answers import present_position
 from .report import Preflight, Travel
 from .walk import preflight
 
-__all__ = ["Preflight", "Travel", "preflight"]
+__all__ = ["Preflight", "Travel", "preflight", "present_position"]

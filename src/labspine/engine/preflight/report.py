@@ -49,6 +49,8 @@ class Preflight:
         problems: What would fail or damage something, in words, the first first.
         notes: What limits the certainty of this answer.
         is_complete: False when the walk ended before the plan did.
+        duration_s: Estimate from velocities and exposures; a lower limit, notes name devices that tell none.
+        size_bytes: Estimate of the size of all readings, without files that detectors write themselves.
     """
 
     num_messages: int = 0
@@ -58,6 +60,8 @@ class Preflight:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     is_complete: bool = True
+    duration_s: float = 0.0
+    size_bytes: int = 0
 
     @property
     def is_ok(self) -> bool:

@@ -14,7 +14,8 @@ from ..msg import PlanGenerator, as_plan
 from ..performers import BUILT_IN, Command
 from ..performers.command import missing
 from ..performers.timing import seconds
-from .answers import DoneStatus, World, close_quietly, is_finite, limits_of, number
+from .answers import DoneStatus, World, close_quietly, is_finite, limits_of, number, walking_in
+from .estimate import Estimate
 from .report import Finding, Preflight, Travel
 
 __all__ = ["preflight"]
@@ -66,6 +67,7 @@ class _Walk:
         self.commands = commands
         self.check_limits = check_limits
         self.world = World()
+        self.estimate = Estimate()
         self.runs: dict[Hashable, _Run] = {}
         self.points: dict[str, int] = {}
         self.travels: dict[str, Travel] = {}
@@ -87,7 +89,8 @@ class _Walk:
             "checkpoint": self._checkpoint,
             "configure": lambda msg: ({}, {}),
             "sleep": self._sleep,
-            "wait": lambda msg: True,
+            "wait": self._wait,
+            "trigger": self._trigger,
             "wait_for": lambda msg: [],
             "input": lambda msg: "",
             "rewindable": self._rewindable,
@@ -97,12 +100,13 @@ class _Walk:
             "collect": lambda msg: [],
             "monitor": self._monitor,
             "unmonitor": self._unmonitor,
-            **dict.fromkeys(("trigger", "prepare", "kickoff", "complete"), lambda msg: DoneStatus()),
+            **dict.fromkeys(("prepare", "kickoff", "complete"), lambda msg: DoneStatus()),
         }
 
     def through(self, plan: PlanGenerator, max_messages: int) -> Preflight:
         answer: Any = None
         is_complete = False
+        token = walking_in.set(self.world)
         try:
             while self.num_messages < max_messages:
                 msg = plan.send(answer)
@@ -119,6 +123,7 @@ class _Walk:
             self._find(f"the plan raised {type(error).__name__}: {shown(str(error), 200)}", with_point=False)
         finally:
             _close(plan)
+            walking_in.reset(token)
         return self._report(is_complete=is_complete)
 
     def _report(self, *, is_complete: bool) -> Preflight:
@@ -129,8 +134,10 @@ class _Walk:
             points=dict(self.points),
             positions=dict(self.travels),
             problems=tuple(_worded(finding, total) for finding in self.findings),
-            notes=(*self.notes, *self.world.notes),
+            notes=(*self.notes, *self.world.notes, *self._silent_devices()),
             is_complete=is_complete,
+            duration_s=self.estimate.duration_s,
+            size_bytes=self.estimate.size_bytes,
         )
 
     def _find(self, text: str, *, with_point: bool = True) -> None:
@@ -202,7 +209,7 @@ class _Walk:
 
     def _sleep(self, msg: Any) -> None:
         try:
-            seconds(msg.args[0] if len(msg.args) == 1 else None, what="'sleep'")
+            self.estimate.sleep(seconds(msg.args[0] if len(msg.args) == 1 else None, what="'sleep'"))
         except ValueError as error:
             self._find(str(error))
 
@@ -226,6 +233,8 @@ class _Walk:
         run = self.runs.get(msg.run)
         if run is not None:
             run.has_readings = True
+            if run.stream is not None:
+                self.estimate.read(msg.obj)
         return self.world.read(msg.obj)
 
     def _locate(self, msg: Any) -> Any:
@@ -237,9 +246,25 @@ class _Walk:
         if not msg.args and not msg.kwargs.keys() - {"group"}:
             self._find(f"'set' of {_name(obj)} has no target")
         elif msg.args:
+            here, there = number(self.world.position(obj)), number(msg.args[0])
+            self.estimate.move(
+                obj, None if here is None or there is None else there - here, msg.kwargs.get("group")
+            )
             self._check_target(obj, msg.args[0])
             self.world.move(obj, msg.args[0])
         return DoneStatus()
+
+    def _trigger(self, msg: Any) -> DoneStatus:
+        self.estimate.trigger(msg.obj, msg.kwargs.get("group"))
+        return DoneStatus()
+
+    def _wait(self, msg: Any) -> bool:
+        self.estimate.wait(msg.kwargs.get("group", msg.args[0] if msg.args else None))
+        return True
+
+    def _silent_devices(self) -> list[str]:
+        names = sorted(set(self.estimate.silent.values()))
+        return [f"the duration of {', '.join(names)} is not known and not counted"] if names else []
 
     def _check_target(self, obj: Any, target: Any) -> None:
         name, value = _name(obj), number(target)
