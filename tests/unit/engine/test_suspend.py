@@ -77,7 +77,8 @@ def test_two_suspensions_both_hold_the_plan(engine: Any, kit: Any) -> None:
     engine.request_suspend(two.event.wait)
     kit.until(lambda: seen.count("_start_suspender") == 2 and "wait_for" in seen)
     two.open()
-    kit.until(lambda: seen.count("wait_for") == 2)
+    # Three when the second one came while the first was waiting: that wait is performed again.
+    kit.until(lambda: seen.count("wait_for") >= 2)
     assert seen.count("sleep") == 1
     one.open()
     assert call.finished().error is None
