@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -80,3 +82,25 @@ def test_mv_moves_all_at_once() -> None:
     assert [(m.command, m.obj) for m in messages] == [("set", "x"), ("set", "y"), ("wait", None)]
     with pytest.raises(ValueError, match="shorter"):
         list(mv("x"))
+
+
+def test_without_bluesky_our_own_plans_are_offered() -> None:
+    """In a process of its own, in which bluesky cannot be imported."""
+    code = (
+        "import sys; sys.modules['bluesky'] = None\n"
+        "from labspine.lab import DeviceRegistry, default_plans, prepare, simulated_beamline\n"
+        "from labspine.messages import ScanQueueMessage\n"
+        "plans = default_plans()\n"
+        "parameter = {'args': [['det'], 'x', -5, 5, 101], 'kwargs': {}}\n"
+        "request = ScanQueueMessage(scan_type='scan', parameter=parameter)\n"
+        "ready = prepare(request, registry=simulated_beamline(), plans=plans)\n"
+        "print(plans['scan'].function.__module__, len(plans), ready.num_points)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    module, number, points = done.stdout.split()
+    assert module.startswith("labspine.plans")
+    assert int(number) == len(default_plans())
+    assert points == "101"

@@ -11,33 +11,13 @@ from labspine.errors import ConfigError
 
 __all__ = ["spare_stack_traces", "standard_plans"]
 
-_NAMES = (
-    "count",
-    "scan",
-    "rel_scan",
-    "list_scan",
-    "rel_list_scan",
-    "log_scan",
-    "rel_log_scan",
-    "grid_scan",
-    "rel_grid_scan",
-    "list_grid_scan",
-    "rel_list_grid_scan",
-    "spiral",
-    "rel_spiral",
-    "spiral_fermat",
-    "rel_spiral_fermat",
-    "spiral_square",
-    "rel_spiral_square",
-    "adaptive_scan",
-    "rel_adaptive_scan",
-    "tune_centroid",
-)
 
-
-def standard_plans() -> dict[str, Callable[..., Iterable[object]]]:
+def standard_plans(names: Iterable[str]) -> dict[str, Callable[..., Iterable[object]]]:
     """
-    Take the plans of ``bluesky.plans`` whose arguments can be sent through the bus.
+    Take plans of ``bluesky.plans``.
+
+    Args:
+        names: Their names; what this version of bluesky does not have is left out.
 
     Returns:
         Plan functions by name, in the order in which they are offered.
@@ -45,7 +25,7 @@ def standard_plans() -> dict[str, Callable[..., Iterable[object]]]:
     Raises:
         ImportError: If bluesky is not installed (``pip install labspine[bluesky]``).
     """
-    found = {name: getattr(bluesky.plans, name, None) for name in _NAMES}
+    found = {name: getattr(bluesky.plans, name, None) for name in names}
     return {name: function for name, function in found.items() if function is not None}
 
 

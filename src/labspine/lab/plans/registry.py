@@ -18,6 +18,30 @@ __all__ = ["PlanEntry", "PlanFunction", "PlanRegistry", "UnknownPlan", "default_
 PlanFunction = Callable[..., Iterable[object]]
 """A function that returns messages for the engine."""
 
+OFFERED = (
+    "count",
+    "scan",
+    "rel_scan",
+    "list_scan",
+    "rel_list_scan",
+    "log_scan",
+    "rel_log_scan",
+    "grid_scan",
+    "rel_grid_scan",
+    "list_grid_scan",
+    "rel_list_grid_scan",
+    "spiral",
+    "rel_spiral",
+    "spiral_fermat",
+    "rel_spiral_fermat",
+    "spiral_square",
+    "rel_spiral_square",
+    "adaptive_scan",
+    "rel_adaptive_scan",
+    "tune_centroid",
+)
+"""The standard plans whose arguments can be sent through the bus, in the order in which they are offered."""
+
 NOT_SENDABLE = frozenset({"per_step", "per_shot", "md"})
 """Arguments of standard plans that are functions, or are given as metadata of the request."""
 
@@ -145,7 +169,7 @@ def mv(*args: object) -> Iterable[Msg]:
 
 def default_plans() -> PlanRegistry:
     """
-    Offer ``mv`` and, when bluesky is installed, its standard plans.
+    Offer ``mv`` and the standard plans: those of bluesky if it is installed, else our own of those names.
 
     Returns:
         A new registry to which further plans can be added.
@@ -153,15 +177,21 @@ def default_plans() -> PlanRegistry:
     from .shapes import SHAPES
 
     plans = PlanRegistry()
-    try:
-        from .bluesky_plans import standard_plans
-
-        for name, function in standard_plans().items():
-            plans.add(function, name=name, shape=SHAPES.get(name))
-    except ImportError:
-        pass  # bluesky is an optional package; `mv` and the lab's own plans work without it
+    for name, function in _standard_plans().items():
+        plans.add(function, name=name, shape=SHAPES.get(name))
     plans.add(mv, shape=SHAPES["mv"])
     return plans
+
+
+def _standard_plans() -> dict[str, PlanFunction]:
+    """Take the plans of bluesky, or our own of the same names where bluesky is not installed."""
+    try:
+        from .bluesky_plans import standard_plans
+    except ImportError:
+        from labspine import plans
+
+        return {name: getattr(plans, name) for name in OFFERED}
+    return standard_plans(OFFERED)
 
 
 def annotation_text(parameter: inspect.Parameter) -> str:
