@@ -61,9 +61,10 @@ def _whole_way(ready: ReadyScan) -> Preflight:
     from ..compat.bluesky import cheap_plans
     from ..engine import preflight
 
-    with contextlib.suppress(ConfigError):
-        cheap_plans()
-    forecast = preflight(ready.build())
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ConfigError):
+            stack.enter_context(cheap_plans())
+        forecast = preflight(ready.build())
     if forecast.problems:
         raise RequestRefused(forecast.problems[0])
     return forecast

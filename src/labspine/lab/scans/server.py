@@ -97,7 +97,6 @@ class ScanServer:
         """
         refuse_unsafe_broker(self._connector)
         self._refuse_second_server()
-        self._put_plans_back = _cheaper_bluesky_plans()
         self._numbers.load(self._connector)
         interrupted = self._queue.restore()
         self._heartbeat.start()
@@ -106,6 +105,7 @@ class ScanServer:
         self.announce_plans()
         self._queue.tell()
         self._register()
+        self._put_plans_back = _cheaper_bluesky_plans()
         self._worker.start()
 
     def stop(self, timeout_s: float = 2.0) -> bool:
