@@ -31,7 +31,12 @@ def descendants(marker: str) -> list[str]:
 
 def start_demo(runtime: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
     marker = f"{os.getpid()}-{time.monotonic_ns()}"
-    env = {**os.environ, "LABSPINE_TEST_MARK": marker, "XDG_RUNTIME_DIR": str(runtime)}
+    env = {
+        **os.environ,
+        "LABSPINE_TEST_MARK": marker,
+        "XDG_RUNTIME_DIR": str(runtime),
+        "TMPDIR": str(runtime),  # what a killed demo could not remove goes with the test
+    }
     command = [*COMMAND, "demo", "--port", "0", "--data", str(runtime / "data"), *arguments]
     process = subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
