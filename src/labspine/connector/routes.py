@@ -167,10 +167,6 @@ class Routes:
         self._heard_since = dict(heard_since)
         return self.ask_subscribe(self.all_routes())
 
-    def note_position(self, source: str, position: EntryId) -> None:
-        """Remember where a history ended when its first subscription was made."""
-        self._heard_since.setdefault(source, position)
-
     def link_lost(self) -> None:
         """Note that the connection broke: nothing is confirmed, and durable subscriptions are behind."""
         self._due.clear()

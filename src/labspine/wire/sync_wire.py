@@ -255,19 +255,16 @@ class SyncWire:
         except ConnectionLost as lost:
             raise lost_before_sending(address, lost) from lost
         self.address = address
-        for slot in self._slots:
-            if slot.lock.acquire(timeout=self.options.timeout_s):
-                if slot.connection is not None:
-                    slot.connection.close()
-                    slot.connection = None
-                slot.lock.release()
-        while self._waiters:
-            self._waiters.pop().close()
+        self._close_unused(self.options.timeout_s)
 
     def distrust(self) -> None:
         """Close what nobody uses now: another link to this broker was found dead, so these may be, too."""
+        self._close_unused(0.0)
+
+    def _close_unused(self, wait_s: float) -> None:
+        """Close the connections that are free, or become free within a time in seconds each."""
         for slot in self._slots:
-            if slot.lock.acquire(False):
+            if slot.lock.acquire(timeout=wait_s):
                 if slot.connection is not None:
                     slot.connection.close()
                     slot.connection = None

@@ -17,7 +17,8 @@ import pytest
 
 from labspine.compat.bluesky import cheap_plans
 from labspine.engine import AsyncRunEngine, EngineBusy, Msg, RunEngine, RunEngineInterrupted
-from labspine.engine.documents import Emitter, fast_uid
+from labspine.engine.documents import Emitter
+from labspine.ids import new_uid
 
 
 def test_a_call_gives_uids_or_a_result(kit: Any) -> None:
@@ -123,7 +124,7 @@ def test_metadata_is_validated_and_normalised(kit: Any) -> None:
 def test_uids_are_version_4_and_differ() -> None:
     import uuid
 
-    uids = {fast_uid() for _ in range(1000)}
+    uids = {new_uid() for _ in range(1000)}
     assert len(uids) == 1000
     assert all(uuid.UUID(uid).version == 4 and uuid.UUID(uid).variant == uuid.RFC_4122 for uid in uids)
 

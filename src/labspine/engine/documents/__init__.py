@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .compose import Document, fast_uid
+from .compose import Document
 from .emitter import DOCUMENT_NAMES, Emitter
 from .run import Run
 from .stream import Bundle, Member, Stream
 
-__all__ = ["DOCUMENT_NAMES", "Bundle", "Document", "Emitter", "Member", "Run", "Stream", "fast_uid"]
+__all__ = ["DOCUMENT_NAMES", "Bundle", "Document", "Emitter", "Member", "Run", "Stream"]

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from ...errors import shown
+from ...ids import new_uid
 from ..errors import MismatchedReading
-from .compose import Document, fast_uid
+from .compose import Document
 
 __all__ = ["Bundle", "Member", "Stream", "settle"]
 
@@ -150,7 +151,7 @@ class Stream:
         number = self.next_number
         self.next_number = number + 1
         return {
-            "uid": fast_uid(),
+            "uid": new_uid(),
             "time": time.time(),
             "data": data,
             "timestamps": timestamps,
@@ -197,7 +198,7 @@ class Stream:
         first = self.next_number
         self.next_number = first + rows
         return {
-            "uid": [fast_uid() for _ in range(rows)],
+            "uid": [new_uid() for _ in range(rows)],
             "time": [time.time()] * rows,
             "data": columns,
             "timestamps": timestamps,

@@ -7,9 +7,9 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from ...errors import shown
+from ...ids import new_uid
 from ..documents import Member, Run
 from ..documents.assets import drain
-from ..documents.compose import fast_uid
 from ..documents.stream import settle
 from ..errors import BadStep, IllegalMessageSequence, MismatchedReading, kind
 from .command import lacking, missing, require
@@ -198,7 +198,7 @@ async def monitor(session: Session, msg: Any) -> None:
             f"{obj.name} is monitored already in this run; send 'unmonitor' first"
         )
     options = dict(msg.kwargs)
-    name = options.pop("name", None) or f"monitor-{fast_uid()[:6]}"
+    name = options.pop("name", None) or f"monitor-{new_uid()[:6]}"
     member = Member(obj)
     asked = member.ask(describe=True)
     if asked is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from ...errors import did_you_mean, shown
-from ..documents import fast_uid
+from ...ids import new_uid
 from ..errors import NotAPlan
 from ..msg import PlanGenerator, as_plan
 from ..performers import BUILT_IN, Command
@@ -174,7 +174,7 @@ class _Walk:
             self._find("'open_run' came while this run is open")
         self.runs[msg.run] = _Run()
         self.num_runs += 1
-        return fast_uid()
+        return new_uid()
 
     def _close_run(self, msg: Any) -> None:
         if self.runs.pop(msg.run).stream is not None:
