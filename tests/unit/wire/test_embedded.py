@@ -59,7 +59,7 @@ def test_a_started_broker_answers_and_says_who_it_is(broker: EmbeddedBroker) -> 
     [
         ("port", "0"),
         ("appendonly", "yes"),
-        ("appendfsync", "everysec"),
+        ("appendfsync", "no"),
         ("maxmemory-policy", "noeviction"),
         ("save", ""),
         ("protected-mode", "yes"),

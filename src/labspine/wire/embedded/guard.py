@@ -5,6 +5,9 @@ This file is run as a script (``python -I -S guard.py ...``) by :mod:`labspine.w
 session of its own, with the standard library only; nobody imports it. Its import list is short because each
 millisecond here is a millisecond until the first PING is answered.
 
+It brings what the server wrote to the disk once a second. The server does not do that itself: while it waits
+for a busy disk it would hold new writes back in its memory, and lose them if it is killed.
+
 It ends the server when the pipe from the owner closes (the kernel closes it however the owner dies), when the
 owner writes ``X``, or on SIGTERM. It starts the server again when only that died, at most 3 times in 60 s.
 When the guard itself is killed, the kernel kills the server (``PR_SET_PDEATHSIG``, Linux).
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
 KILL_AFTER_S = 0.7
 RESTARTS = 3
 RESTART_WINDOW_S = 60.0
-TOUCH_EVERY_S = 3600
+TOUCH_EVERY_S = 3600.0
+SYNC_EVERY_S = 1.0
+LOG_DIR = "appendonlydir"
 PR_SET_PDEATHSIG = 1
 
 
@@ -47,6 +52,8 @@ class Guard:
         self.confirmed = False
         self.exit_code = 0
         self.starts_mono_s: list[float] = []
+        self.synced_bytes: dict[str, int] = {}
+        self.touched_mono_s = time.monotonic()
         self.libc = _load_libc()
 
     def start_server(self) -> None:
@@ -109,8 +116,9 @@ class Guard:
         while not asked_to_stop:
             if self._server_has_ended() and not self._start_again():
                 return
-            ready = {fd for fd, _event in poll.poll(TOUCH_EVERY_S * 1000)}
+            ready = {fd for fd, _event in poll.poll(SYNC_EVERY_S * 1000)}
             if not ready:
+                self._sync_files()
                 self._touch_files()
             if wake_read in ready:
                 os.read(wake_read, 512)
@@ -121,8 +129,36 @@ class Guard:
             ):  # a child of the owner, forked by foreign code, may still hold the pipe
                 return
 
+    def _sync_files(self) -> None:
+        """Bring the append-only files that have grown to the disk."""
+        try:
+            names = os.listdir(LOG_DIR)
+        except OSError:  # not written yet
+            return
+        for name in names:
+            try:
+                self._sync_file(os.path.join(LOG_DIR, name))
+            except FileNotFoundError:  # the server wrote a shorter one meanwhile
+                self.synced_bytes.pop(os.path.join(LOG_DIR, name), None)
+            except OSError as error:
+                sys.stderr.write(f"guard: cannot bring {name} to the disk: {error}\n")
+
+    def _sync_file(self, path: str) -> None:
+        size_bytes = os.stat(path).st_size
+        if self.synced_bytes.get(path) == size_bytes:
+            return
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self.synced_bytes[path] = size_bytes
+
     def _touch_files(self) -> None:
         # Cleaners of /tmp and of XDG_RUNTIME_DIR remove what looks unused for hours or days.
+        if time.monotonic() - self.touched_mono_s < TOUCH_EVERY_S:
+            return
+        self.touched_mono_s = time.monotonic()
         try:
             os.utime(self.lock_fd)
             os.utime(self.state_path)

@@ -31,7 +31,7 @@ _SERVER_OPTIONS = {
     "logfile": "",
     "save": "",
     "appendonly": "yes",
-    "appendfsync": "everysec",
+    "appendfsync": "no",  # the guard does it each second; see there
     "maxmemory-policy": "noeviction",
     "client-output-buffer-limit": "pubsub 256mb 64mb 60",
 }
