@@ -11,16 +11,28 @@ from __future__ import annotations
 import enum
 import functools
 import sys
-from typing import Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform, get_type_hints
 
 import msgspec
 
 from ..errors import InvalidMessage
 from .arrays import Array
 
-__all__ = ["Message", "MessageMeta", "Part", "StrictMeta", "message_class", "message_classes", "read_custom"]
+__all__ = [
+    "Message",
+    "MessageMeta",
+    "Part",
+    "StrictMeta",
+    "Timestamp",
+    "message_class",
+    "message_classes",
+    "read_custom",
+]
 
 S = TypeVar("S", bound=msgspec.Struct)
+Timestamp = Annotated[float, msgspec.Meta(ge=0, lt=1e11)]
+"""Seconds since 1970 UTC. NaN, and milliseconds, which would be in a far future, are refused."""
+
 _PACKAGE = __name__.rpartition(".")[0]
 _registry: dict[str, type[Message]] = {}
 _CLOSED_FIELDS = frozenset({str, int, float, bool, bytes, type(None), Array})
@@ -54,7 +66,8 @@ class StrictMeta(msgspec.StructMeta):
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
         """Build the struct class; the options that all messages share need not be repeated."""
         if str(namespace["__module__"]).startswith(_PACKAGE + "."):
-            namespace["__module__"] = _PACKAGE if bases[0] is not msgspec.Struct else _PACKAGE + ".base"
+            package = str(namespace["__module__"]).rpartition(".")[0]
+            namespace["__module__"] = package if bases[0] is not msgspec.Struct else _PACKAGE + ".base"
         options = {"frozen": True, "kw_only": True, "forbid_unknown_fields": True, "gc": True, **options}
         return super().__new__(mcls, name, bases, namespace, **options)
 
@@ -85,7 +98,7 @@ class MessageMeta(StrictMeta):
     def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> None:  # noqa: N805  # a metaclass
         """Enter the class into the closed list of types that can be decoded."""
         super().__init__(name, bases, namespace)
-        if bases and name != "Message":
+        if bases and name != "Message" and not cls.is_foreign:  # type: ignore[attr-defined]
             _registry[name] = cls  # type: ignore[assignment]
 
 
@@ -110,6 +123,8 @@ class Message(msgspec.Struct, metaclass=MessageMeta):
     msg_type: ClassVar[str] = "message"
     plain: ClassVar[bool] = False
     """True for classes on hot paths whose free-form fields hold only what MessagePack knows, or arrays."""
+    is_foreign: ClassVar[bool] = False
+    """True for classes that travel in another system's bytes; see `labspine.messages.foreign`."""
 
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 

@@ -19,6 +19,7 @@ from ..errors import DecodeError, InvalidMessage, TooLarge, shown
 from .arrays import LARGE_ARRAY_BYTES, read_array, read_complex, read_scalar
 from .base import Message, convert_received, message_class, read_custom
 from .encoding import CODEC, DATA, HEAD
+from .foreign import ForeignMessage
 from .limits import MAX_DEPTH, WALK_ABOVE_BYTES, check_limits
 from .proxies import PROXY_MARK, read_with_proxies
 from .service import BECStatus
@@ -84,6 +85,8 @@ def decode(payload: bytes, expected: type[Message] | None = None) -> Any:
 
 
 def _decode_long(payload: bytes, expected: type[Message] | None) -> Any:
+    if expected is not None and issubclass(expected, ForeignMessage):
+        return expected.read_payload(payload)
     end = len(payload)
     if payload[:1] == b"\x82" and read_stamp(payload):
         end -= STAMP_SIZE_BYTES

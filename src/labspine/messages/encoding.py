@@ -20,6 +20,7 @@ import msgspec
 from ..errors import InvalidMessage, TooLarge, shown
 from .arrays import LargeArray, encode_numpy
 from .base import Message, Part, loose_fields, part_items
+from .foreign import ForeignMessage
 from .limits import MAX_DEPTH, MAX_NODES, MAX_PAYLOAD_BYTES
 
 __all__ = ["CODEC", "DATA", "HEAD", "encode"]
@@ -27,6 +28,7 @@ __all__ = ["CODEC", "DATA", "HEAD", "encode"]
 CODEC = "__bec_codec__"
 HEAD = b"\xad__bec_codec__\x83\xacencoder_name\xaaBECMessage\xa9type_name"
 DATA = b"\xa4data"
+_MOST_BODY_BYTES = MAX_PAYLOAD_BYTES - 256
 _SIMPLE = frozenset({str, int, float, bool, bytes, type(None)})
 _FAILURES = (TypeError, OverflowError, ValueError, RecursionError)
 _NOT_SENT = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID, frozenset)
@@ -76,16 +78,23 @@ def encode(value: object) -> bytes:
         for name in loose:
             part = getattr(value, name)
             kind = type(part)
-            if kind not in _SIMPLE and (kind is not dict or part) and not _is_simple(part, 0):
-                payload = _encode_prepared(cast("Message", value), prefix)
-                break
-        else:
-            payload = prefix + _encode_plain(value)
+            if kind is dict:
+                for key, item in part.items():
+                    if type(key) is not str or (type(item) not in _SIMPLE and not _is_simple(item, 1)):
+                        return _encode_prepared(cast("Message", value), prefix)
+            elif kind is bytes or kind is str:
+                if len(part) > MAX_PAYLOAD_BYTES:  # said before it is copied
+                    _refuse_size(cls, len(part))
+            elif kind not in _SIMPLE and not _is_simple(part, 0):
+                return _encode_prepared(cast("Message", value), prefix)
+        body = _encode_plain(value)
     except LargeArray:
         return _encode_large(cls, value)
     except _FAILURES as error:
         raise _refusal(value, error) from error
-    return payload if len(payload) <= MAX_PAYLOAD_BYTES else _refuse_size(cls, payload)
+    if len(body) > _MOST_BODY_BYTES and len(prefix) + len(body) > MAX_PAYLOAD_BYTES:
+        _refuse_size(cls, len(prefix) + len(body))
+    return prefix + body
 
 
 def _encode_large(cls: type, value: object) -> bytes:
@@ -93,7 +102,7 @@ def _encode_large(cls: type, value: object) -> bytes:
         payload = _encode_whole(_envelope(cls, value))
     except _FAILURES as error:
         raise _refusal(value, error) from error
-    return payload if len(payload) <= MAX_PAYLOAD_BYTES else _refuse_size(cls, payload)
+    return payload if len(payload) <= MAX_PAYLOAD_BYTES else _refuse_size(cls, len(payload))
 
 
 def _refusal(value: object, error: Exception) -> Exception:
@@ -133,8 +142,8 @@ def _failing_place(value: Any, place: str, seen: set[int], depth: int) -> str | 
     return None
 
 
-def _refuse_size(cls: type, payload: bytes) -> NoReturn:
-    raise TooLarge(f"{cls.__name__} has {len(payload)} bytes: at most {MAX_PAYLOAD_BYTES} can be sent")
+def _refuse_size(cls: type, size_bytes: int) -> NoReturn:
+    raise TooLarge(f"{cls.__name__} has {size_bytes} bytes: at most {MAX_PAYLOAD_BYTES} can be sent")
 
 
 def _learn(cls: type[Message]) -> tuple[bytes, tuple[str, ...]]:
@@ -144,20 +153,24 @@ def _learn(cls: type[Message]) -> tuple[bytes, tuple[str, ...]]:
 
 def _encode_new(value: object) -> bytes:
     """Encode a plain value, or the first message of a class."""
+    if isinstance(value, ForeignMessage):
+        payload = value.write_payload()
+        return payload if len(payload) <= MAX_PAYLOAD_BYTES else _refuse_size(type(value), len(payload))
     if isinstance(value, Message):
         _learn(type(value))
         return encode(value)
     payload = _encode_whole(_prepared(value, 0))
-    return payload if len(payload) <= MAX_PAYLOAD_BYTES else _refuse_size(type(value), payload)
+    return payload if len(payload) <= MAX_PAYLOAD_BYTES else _refuse_size(type(value), len(payload))
 
 
 def _encode_prepared(message: Message, prefix: bytes) -> bytes:
     cls = type(message)
     fields = {name: _prepared(getattr(message, name), 0) for name in cls.__struct_fields__}
     try:
-        return prefix + _encode_plain(fields)
+        payload = prefix + _encode_plain(fields)
     except LargeArray:
-        return _encode_whole(_envelope(cls, fields))
+        payload = _encode_whole(_envelope(cls, fields))
+    return payload if len(payload) <= MAX_PAYLOAD_BYTES else _refuse_size(cls, len(payload))
 
 
 def _envelope(cls: type, fields: object) -> dict[str, Any]:
@@ -193,6 +206,8 @@ def _prepared(value: Any, depth: int) -> Any:
         return {_key(k): _prepared(v, depth + 1) for k, v in value.items()}
     if kind is list or kind is tuple:
         return [_prepared(v, depth + 1) for v in value]
+    if isinstance(value, ForeignMessage):
+        raise InvalidMessage(f"a {kind.__name__} travels alone, not in a list or in another message")
     if isinstance(value, Message):
         return msgspec.Raw(encode(value))
     if isinstance(value, set):
