@@ -1,5 +1,5 @@
 """
-Generate the blocking door from the asyncio one.
+Generate the blocking doors from the asyncio ones.
 
 Run it without arguments to write the files, with ``--check`` to fail when one is stale.
 """
@@ -12,23 +12,39 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DOORS = ROOT / "src" / "labspine" / "connector"
-FILES = ("connector.py", "delivery.py", "operations.py", "pipeline.py")
-HEADER = "# Generated from connector/_async/{name} by scripts/unasync.py: change the source and run it.\n"
+PACKAGE = ROOT / "src" / "labspine"
+# Each floor that has two doors, and the files of its ``_async`` from which those of its ``_sync`` are made.
+# What else stands there (threads on one side, tasks on the other) is written by hand on both sides.
+DOORS: dict[str, tuple[str, ...]] = {
+    "connector": (
+        "amqp.py",
+        "amqp_delivery.py",
+        "connector.py",
+        "delivery.py",
+        "operations.py",
+        "pipeline.py",
+    ),
+    "service": ("amqp.py", "calls.py", "rpc.py"),
+    "queues": ("amqp.py", "queue.py", "redis.py", "worker.py"),
+}
+HEADER = "# Generated from {floor}/_async/{name} by scripts/unasync.py: change the source and run it.\n"
 
 WORDS = (
     (r"\basync def\b", "def"),
     (r"\basync with\b", "with"),
     (r"\basync for\b", "for"),
     (r"\bawait ", ""),
-    (r"\b__aenter__\b", "__enter__"),
-    (r"\b__aexit__\b", "__exit__"),
+    (r"\b__a(enter|exit|iter|next)__\b", r"__\1__"),
+    (r"\bStopAsyncIteration\b", "StopIteration"),
+    (r"\baclose\b", "close"),
     (r"\bAsyncConnector\b", "RedisConnector"),
+    (r"\bconnect_async\b", "connect"),
     (r"\bAsyncioWire\b", "SyncWire"),
     (r"\bAsyncConnection\b", "SyncConnection"),
     (r"\bopen_connection\b", "SyncConnection"),
-    (r"\bAsync(Delivery|Operations|Pipeline|Reader|StreamReader|Workers)\b", r"\1"),
-    ("The asyncio door to the bus; the blocking one is generated from it.", "The blocking door to the bus."),
+    (r"\basync_transport\b", "blocking_transport"),
+    (r"\b(_?)Async(?=[A-Z])", r"\1"),
+    (r"The asyncio door to (.+); the blocking one is generated from it\.", r"The blocking door to \1."),
 )
 
 
@@ -49,12 +65,12 @@ def translated(source: str) -> str:
     )
 
 
-def tidied(source: str, name: str) -> str:
+def tidied(source: str, target: Path) -> str:
     """Sort imports and format, as the check of the whole code does."""
     ruff = Path(sys.executable).with_name("ruff")
     for command in (["check", "--fix", "--quiet", "--select", "I"], ["format", "--quiet"]):
         done = subprocess.run(
-            [ruff, *command, "--stdin-filename", str(DOORS / "_sync" / name), "-"],
+            [ruff, *command, "--stdin-filename", str(target), "-"],
             input=source,
             capture_output=True,
             text=True,
@@ -65,18 +81,24 @@ def tidied(source: str, name: str) -> str:
     return source
 
 
+def generated(floor: str, name: str) -> str:
+    """Make the text of one file of a blocking door."""
+    source = (PACKAGE / floor / "_async" / name).read_text(encoding="utf-8")
+    header = HEADER.format(floor=floor, name=name)
+    return tidied(header + translated(source), PACKAGE / floor / "_sync" / name)
+
+
 def main(arguments: list[str]) -> int:
     """Write the files, or check that they are fresh."""
     stale = []
-    for name in FILES:
-        target = DOORS / "_sync" / name
-        source = (DOORS / "_async" / name).read_text(encoding="utf-8")
-        wanted = tidied(HEADER.format(name=name) + translated(source), name)
-        if "--check" in arguments:
-            if not target.exists() or target.read_text(encoding="utf-8") != wanted:
-                stale.append(name)
-        else:
-            target.write_text(wanted, encoding="utf-8")
+    for floor, names in DOORS.items():
+        for name in names:
+            target = PACKAGE / floor / "_sync" / name
+            wanted = generated(floor, name)
+            if "--check" not in arguments:
+                target.write_text(wanted, encoding="utf-8")
+            elif not target.exists() or target.read_text(encoding="utf-8") != wanted:
+                stale.append(f"{floor}/{name}")
     if stale:
         print(f"stale: {', '.join(stale)}; run scripts/unasync.py")
     return 1 if stale else 0

@@ -19,6 +19,16 @@ Every error that leaves the public interface of Labspine.
     ├── ServerError                      the server refused; its own words are in the text
     ├── RequestRefused (ValueError)      a scan request that the scan server does not accept
     ├── NoScanServer (ConnectionError)   nobody listens for scan requests
+    ├── QueueFull (BufferError)          a queue holds as many items as it may; nothing was put
+    ├── WorkRefused                      a handler says: this item will never work, bury it
+    ├── CallError                        a call of a service failed; has service, procedure, retryable
+    │   ├── NoSuchService (ConnectionError)  nobody serves it; nothing was executed
+    │   ├── NoSuchProcedure (LookupError)    the service has no such procedure
+    │   ├── RemoteError (RuntimeError)       the procedure raised; has remote_type, remote_traceback
+    │   ├── ServiceDied (ConnectionError)    who executed it died or froze; done or not done is unknown
+    │   ├── ServiceBusy                      it has more calls than it accepts; nothing was executed
+    │   ├── CallCancelled                    the call was cancelled
+    │   └── CallTimeout (DeadlinePassed)     its time limit ended first
     ├── PlanError                        a plan or Msg cannot be performed
     └── DeviceError                      a device lacks an ability or answered wrongly
 
@@ -32,6 +42,9 @@ from collections.abc import Iterable
 
 __all__ = [
     "AuthenticationError",
+    "CallCancelled",
+    "CallError",
+    "CallTimeout",
     "ConfigError",
     "DeadlinePassed",
     "DecodeError",
@@ -44,12 +57,19 @@ __all__ = [
     "LabspineError",
     "LabspineWarning",
     "NoScanServer",
+    "NoSuchProcedure",
+    "NoSuchService",
     "NotConnected",
     "PermissionDenied",
     "PlanError",
+    "QueueFull",
+    "RemoteError",
     "RequestRefused",
     "ServerError",
+    "ServiceBusy",
+    "ServiceDied",
     "TooLarge",
+    "WorkRefused",
     "did_you_mean",
     "shown",
 ]
@@ -144,9 +164,10 @@ class PermissionDenied(LabspineError, PermissionError):
 
 
 class ServerError(LabspineError):
-    """The server refused the command; its own words are part of the text."""
+    """The server refused the command; its own words are part of the text, and ``said`` holds them alone."""
 
     code = "E-SERVER"
+    said = ""
 
 
 class RequestRefused(LabspineError, ValueError):
@@ -159,6 +180,111 @@ class NoScanServer(LabspineError, ConnectionError):
     """Nobody listens for scan requests on this broker."""
 
     code = "E-NOSERVER"
+
+
+class CallError(LabspineError):
+    """
+    A call of a service failed.
+
+    Args:
+        text: The sentence.
+        service: Name of the service.
+        procedure: Name of the procedure.
+        retryable: Whether calling again can help and does no harm; None leaves it as the class says.
+    """
+
+    code = "E-CALL"
+    retryable = False
+
+    def __init__(
+        self, text: str = "", *, service: str = "", procedure: str = "", retryable: bool | None = None
+    ) -> None:
+        super().__init__(text)
+        self.service = service
+        self.procedure = procedure
+        if retryable is not None:
+            self.retryable = retryable
+
+
+class NoSuchService(CallError, ConnectionError):
+    """Nobody serves it now; nothing was executed."""
+
+    code = "E-NOSERVICE"
+    retryable = True
+
+
+class NoSuchProcedure(CallError, LookupError):
+    """The service has no procedure of this name; the text names the nearest."""
+
+    code = "E-NOPROCEDURE"
+
+
+class RemoteError(CallError, RuntimeError):
+    """The procedure raised, or gave a result that cannot be sent; see ``remote_traceback``."""
+
+    code = "E-REMOTE"
+    remote_type = ""
+    remote_message = ""
+    remote_traceback = ""
+    remote_code = ""
+
+
+class ServiceDied(CallError, ConnectionError):
+    """Who executed the call died or froze: done or not done is unknown."""
+
+    code = "E-DIED"
+
+
+class ServiceBusy(CallError):
+    """The service has more calls than it accepts; nothing was executed."""
+
+    code = "E-BUSY"
+    retryable = True
+
+
+class CallCancelled(CallError):
+    """The call was cancelled by its caller."""
+
+    code = "E-CANCELLED"
+
+
+class CallTimeout(CallError, DeadlinePassed):
+    """The time limit of the call ended first; the service was told to stop."""
+
+    code = "E-TIME"
+
+
+class QueueFull(LabspineError, BufferError):
+    """
+    A queue holds as many items as it may; nothing was put.
+
+    Args:
+        queue: Its name.
+        held: How many items it holds.
+        limit: How many it may hold.
+        more: How many were to be put.
+    """
+
+    code = "E-FULL"
+
+    def __init__(self, queue: str, *, held: int, limit: int, more: int = 1) -> None:
+        super().__init__(queue, held, limit, more)
+        self.queue = queue
+        self.held = held
+        self.limit = limit
+        self.more = more
+
+    def __str__(self) -> str:
+        return (
+            f'the queue "{self.queue}" holds {self.held} items and may hold {self.limit}: {self.more} more '
+            "do not fit. Start more workers, put later, or wait with put(..., timeout_s=...)"
+        )
+
+
+class WorkRefused(LabspineError):
+    """Raised by the handler of a worker: this item will never work, so bury it and do not try again."""
+
+    code = "E-WORK"
 
 
 class PlanError(LabspineError):

@@ -10,7 +10,7 @@ import pytest
 
 from labspine import messages as m
 from labspine.endpoints import EndpointInfo, MessageEndpoints, MessageOp
-from labspine.errors import DeadlinePassed, InvalidArgument, InvalidMessage, TooLarge
+from labspine.errors import DeadlinePassed, InvalidArgument, InvalidMessage, NotConnected, TooLarge
 from labspine.testing.waiting import wait_until
 
 SEGMENT = MessageEndpoints.scan_segment()
@@ -213,3 +213,40 @@ def test_pipe_does_not_take_what_a_call_refuses(connect: Any, fresh_broker_url: 
     with pytest.raises(InvalidMessage):
         bus.set(NUMBER, "text", pipe=pipe)
     assert len(pipe) == 0
+
+
+def test_streams_are_read_raw(connect: Any, fresh_broker_url: str) -> None:
+    bus = connect(fresh_broker_url)
+    log = MessageEndpoints.log()
+    first = bus.xadd(log, {"data": "one"})
+    second = bus.xadd(log, {"data": "two"})
+
+    ((key, entries),) = bus.raw_xread({log.endpoint: "0", "not/there": "0"})
+
+    assert key == log.endpoint
+    assert entries == [(first, {"data": m.encode("one")}), (second, {"data": m.encode("two")})]
+    assert bus.raw_xread({log.endpoint: first}, count=1, block_s=0.1)[0][1] == entries[1:]
+    assert bus.raw_xread({log.endpoint: "$"}, block_s=0.01) == []
+    for wrong in ({}, {log.endpoint: "abc"}, None, "log"):
+        with pytest.raises(InvalidArgument):
+            bus.raw_xread(wrong)
+
+
+def test_the_connector_tells_who_and_what_is_there(connect: Any, fresh_broker_url: str) -> None:
+    bus = connect(fresh_broker_url)
+    log, heard = MessageEndpoints.log(), []
+
+    assert not bus.any_stream_is_registered(log, heard.append)
+    bus.register(log, heard.append)
+    assert bus.any_stream_is_registered([NUMBER, log], heard.append)
+    assert not bus.any_stream_is_registered(log, print)
+    assert bus.ping()
+    assert bus.redis_server_is_running()
+    assert bus.username == "default"
+    assert bus.acl_list()[0].startswith("user default on")
+    assert "on" in bus.acl_getuser("default")["flags"]
+    assert bus.acl_getuser("nobody") is None
+    away = connect("unix:///tmp/labspine-nobody-is-here")
+    assert not away.redis_server_is_running()
+    with pytest.raises(NotConnected):
+        away.ping()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import threading
 import time
 from typing import Any
@@ -11,7 +13,10 @@ import numpy as np
 from labspine import messages as m
 from labspine.connector import Gap
 from labspine.endpoints import MessageEndpoints
+from labspine.flows import Exchange, Numbering, Recording, events
+from labspine.ids import new_sender
 from labspine.testing.waiting import wait_until
+from labspine.wire import SyncWire, parse_address
 
 SEGMENT = MessageEndpoints.scan_segment()
 
@@ -205,3 +210,32 @@ def test_plain_endpoints_drop_and_tell(connect: Any, fresh_broker_url: str) -> N
     wait_until(lambda: any(isinstance(value, Gap) for value in got))
     missed = sum(value.missed for value in got if isinstance(value, Gap))
     assert missed + sum(not isinstance(value, Gap) for value in got) == 200
+
+
+def test_subscriptions_that_are_behind_together_share_what_they_read(
+    connect: Any, fresh_broker_url: str
+) -> None:
+    reader = connect(fresh_broker_url)
+    heard: list[list[int]] = [[] for _ in range(40)]
+    for mine in heard:
+        reader.register(SEGMENT, lambda message, mine: mine.append(message.value.point_id), mine=mine)
+    recording = Recording(Numbering(new_sender), 20_000)
+    said = [next(events.send(SEGMENT, point(number), recording)).commands for number in range(5000)]
+    wire = SyncWire(parse_address(fresh_broker_url))
+    before = pages_read(wire)
+
+    cut = ("CLIENT", "KILL", "TYPE", "pubsub")
+    wire.exchange(Exchange((cut, *itertools.chain(*said)), transaction=True))
+
+    wait_until(lambda: all(len(mine) >= 5000 for mine in heard), timeout_s=20, what="all events")
+    assert all(mine == list(range(5000)) for mine in heard)
+    alone = 14  # 64 entries, 5 times 1000, and the end once more: seven pages of two commands
+    assert pages_read(wire) - before < 40 * alone / 2
+    wire.close()
+
+
+def pages_read(wire: SyncWire) -> int:
+    """Count the pages of histories that the server has given out."""
+    (told,) = wire.exchange(Exchange((("INFO", "commandstats"),)))
+    found = re.search(rb"cmdstat_xrange:calls=(\d+)", told)
+    return int(found[1]) if found else 0

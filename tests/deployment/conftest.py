@@ -17,6 +17,7 @@ from labspine.connector import RedisConnector
 from labspine.errors import LabspineError
 from labspine.flows import Exchange
 from labspine.testing.doors import connecting
+from labspine.testing.redis_cluster import RedisCluster
 from labspine.testing.waiting import wait_until
 
 
@@ -219,6 +220,19 @@ def sentinel_group(tmp_path: Path) -> Iterator[SentinelGroup]:
         yield group
     finally:
         group.end()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Give a cluster that all tests share; whoever breaks it must wait until it is whole again."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("needs redis-server")
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.end()
 
 
 def _openssl(directory: Path, *arguments: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +14,17 @@ from labspine import messages as m
 from labspine.connector import RedisConnector
 from labspine.endpoints import EndpointInfo, MessageEndpoints, Profile
 from labspine.endpoints.access import ROLES, is_allowed, rules_for
-from labspine.errors import PermissionDenied
-from labspine.flows import Exchange
+from labspine.errors import NoSuchService, PermissionDenied
+from labspine.flows import Exchange, queues
 from labspine.lab import LabHost, connect, simulated_beamline
+from labspine.queues import Queue
+from labspine.service import Rpc, Service
 from labspine.testing.waiting import wait_until
 
 SECRET = "correct horse"  # noqa: S105 - of users that live for one test
 VALUE = m.VariableMessage(value=1)
+CLAIMER = queues.Claimer("0" * 16, lambda: 0.0)
+RECEIPT = (queues.base_of("samx"), b"normal", b"1-1", 1, CLAIMER.consumer(30.0))
 SERVICES = ("scan_server", "device_server", "file_writer", "gateway")
 
 
@@ -49,7 +54,37 @@ CALLS: dict[str, Callable[[RedisConnector, Any], object]] = {
     "blocking_list_pop": lambda bus, e: bus.blocking_list_pop(e, timeout_s=0.001),
     "remove_from_set": lambda bus, e: bus.remove_from_set(e, VALUE),
     "get_set_members": lambda bus, e: bus.get_set_members(e),
+    "put": lambda bus, e: Queue(bus, "samx").put(VALUE),
+    "claim": lambda bus, e: Queue(bus, "samx").claim(wait_s=0.01),
+    "acknowledge": lambda bus, e: bus._perform(queues.acknowledge(CLAIMER, [RECEIPT])),
+    "touch": lambda bus, e: bus._perform(queues.touch(CLAIMER, [RECEIPT])),
+    "give_back": lambda bus, e: bus._perform(
+        queues.give_back(CLAIMER, RECEIPT, delay_s=1.0, max_deliveries=2)
+    ),
+    "bury": lambda bus, e: bus._perform(queues.bury(CLAIMER, RECEIPT, "bad")),
+    "state": lambda bus, e: Queue(bus, "samx").state(),
+    "peek": lambda bus, e: Queue(bus, "samx").peek(),
+    "dead": lambda bus, e: Queue(bus, "samx").dead(),
+    "requeue": lambda bus, e: Queue(bus, "samx").requeue(),
+    "purge": lambda bus, e: Queue(bus, "samx").purge(),
+    "call": lambda bus, e: called(bus),
+    "serve": lambda bus, e: served(bus),
 }
+
+
+def called(bus: RedisConnector) -> None:
+    """Call a service that nobody serves, and look who is there."""
+    with Rpc(bus) as rpc:
+        with contextlib.suppress(NoSuchService):
+            rpc.call_service("samx", "ping")
+        rpc.instances()
+
+
+def served(bus: RedisConnector) -> None:
+    """Serve, and be called."""
+    with Service("samx", connector=bus), Rpc(bus) as rpc:
+        assert rpc.call_service("samx", "ping")
+        assert rpc.ask_all("samx", "ping", window_s=5.0)
 
 
 def endpoints(profile: Profile, username: str) -> list[EndpointInfo[Any]]:
@@ -78,7 +113,9 @@ def works(call: Callable[[], object]) -> bool:
 
 @pytest.fixture
 def login(fresh_broker_url: str, say: Any) -> Any:
-    """Give a function that makes a user with the rules of some roles."""
+    """Give a function that makes a user with the rules of some roles; queues have been used before."""
+    with RedisConnector(fresh_broker_url) as admin:
+        admin._perform(queues.declare("samx"))
 
     def make(roles: Any, profile: Profile, name: str = "alice") -> dict[str, Any]:
         rules = rules_for(roles, profile=profile, user=name)
@@ -138,7 +175,7 @@ RENAME public/scans/scan_number other; COPY public/scans/scan_number other; SORT
 GET other; SET other 1; RPUSH public/scans/scan_number 1; XADD public/scans/scan_number * a 1; PUBLISH other 1
 SUBSCRIBE other; PSUBSCRIBE *; MIGRATE localhost 1 k 0 1; DUMP public/scans/scan_number; OBJECT HELP; TYPE other
 """
-NOT_FOR_PEOPLE = "SCAN 0; INFO; WAIT 1 0; TIME; ROLE"
+NOT_FOR_PEOPLE = "SCAN 0; INFO; WAIT 1 0; ROLE; FUNCTION LOAD x"
 
 
 @pytest.mark.parametrize("profile", ["seed", "bec4"])

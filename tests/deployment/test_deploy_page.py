@@ -51,8 +51,14 @@ def test_the_encrypted_configuration_and_its_address_work(redis_process: Any, tm
         bus.connect()
 
 
+def test_the_configuration_of_a_cluster_makes_a_node(redis_process: Any, say: Any) -> None:
+    first, node = blocks("conf")[0].replace("port 6379\n", ""), blocks("conf")[-1]
+    server = redis_process(*options(first), *options(node, cluster_announce_ip="127.0.0.1"))
+    assert b"cluster_known_nodes:1" in say(server.url, "CLUSTER", "INFO")
+
+
 def test_all_addresses_are_understood() -> None:
-    found = re.findall(r"\b(?:rediss?(?:\+sentinel)?|unix)://[^`\s]{6,}", PAGE)
+    found = re.findall(r"\b(?:rediss?(?:\+(?:sentinel|cluster))?|unix)://[^`\s\x22]{6,}", PAGE)
     assert len(found) >= 6
     for address in found:
         parse_address(address.replace("...", "x"))

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import (
+    ConfigError,
     DeadlinePassed,
     LabspineError,
     NoScanServer,
+    NoSuchService,
     NotConnected,
     PermissionDenied,
+    RemoteError,
     RequestRefused,
     ServerError,
+    ServiceBusy,
+    ServiceDied,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +54,7 @@ EXIT_CODES = {
     0: "done",
     1: "it ran and failed, or the doctor found a problem",
     2: "refused: a wrong device, plan, argument, position or option",
-    3: "nobody there: no broker or no scan server",
+    3: "nobody there: no broker, no scan server, no such service",
     4: "the time limit passed",
     130: "stopped by Ctrl-C",
 }
@@ -57,10 +62,12 @@ EXIT_CODES = {
 
 def exit_code(error: BaseException) -> int:
     """Choose the exit code of an error; the table is `EXIT_CODES`."""
-    if isinstance(error, (NotConnected, NoScanServer)):
+    if isinstance(error, (NotConnected, NoScanServer, NoSuchService)):
         return 3
     if isinstance(error, DeadlinePassed):
         return 4
+    if isinstance(error, (RemoteError, ServiceDied, ServiceBusy)):
+        return 1
     if isinstance(error, (PermissionDenied, ServerError)) and not isinstance(error, RequestRefused):
         return 1
     if isinstance(error, LabspineError):
@@ -113,13 +120,14 @@ def jsonable(value: object) -> object:
     return str(getattr(value, "name", value))
 
 
-def connected(url: str | None, *, name: str) -> Lab:
+def connected(url: str | None, *, name: str, profile: str = "seed") -> Lab:
     """
     Connect a command to the lab.
 
     Args:
         url: The address, or None to look for one.
         name: Name of the command, for the list of clients on the server.
+        profile: The naming scheme of the channels: ``seed`` or ``bec4``.
 
     Returns:
         The client; a context manager.
@@ -130,4 +138,6 @@ def connected(url: str | None, *, name: str) -> Lab:
     """
     from ..lab import connect
 
-    return connect(url, name=f"labspine-{name}-{os.getpid()}")
+    if profile not in ("seed", "bec4"):
+        raise ConfigError(f"profile {profile!r}: use seed or bec4")
+    return connect(url, name=f"labspine-{name}-{os.getpid()}", profile=profile)  # type: ignore[arg-type]  # checked above

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .context import JsonOption, UrlOption, connected, console, say_json, warn
+from .places import ProfileOption, chosen_places
 
 if TYPE_CHECKING:
     from ..connector import MessageObject
@@ -22,7 +23,8 @@ def add_to(app: typer.Typer) -> None:
 def tail(
     endpoint: Annotated[str, typer.Argument(help="Name of the endpoint, as in: scan_segment, device_read")],
     names: Annotated[
-        list[str] | None, typer.Argument(help="The names in its channel; what is left out is any.")
+        list[str] | None,
+        typer.Argument(help="The names in its channel; * and ? are wildcards, what is left out is any."),
     ] = None,
     from_start: Annotated[bool, typer.Option("--from-start", help="What is in the history first.")] = False,
     count: Annotated[
@@ -31,24 +33,16 @@ def tail(
     timeout: Annotated[
         float | None, typer.Option(min=0.0, help="End after that many seconds of silence.")
     ] = None,
+    profile: ProfileOption = "seed",
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the messages of an endpoint until Ctrl-C; a gap in the delivery is told."""
-    from ..endpoints import MessageEndpoints
-
-    definition = MessageEndpoints.definition(endpoint)
-    given = names or []
-    is_pattern = len(given) < len(definition.parameters) and not definition.defaults
-    info = (
-        definition.pattern(**dict(zip(definition.parameters, given, strict=False)))
-        if is_pattern
-        else definition(*given)
-    )
+    """Print the messages of an endpoint, or of a pattern, until Ctrl-C; a gap in the delivery is told."""
+    info = chosen_places(endpoint, names)
     info.require("register")
     arrived: queue.SimpleQueue[MessageObject] = queue.SimpleQueue()
-    with connected(url, name="tail") as lab:
-        if is_pattern:
+    with connected(url, name="tail", profile=profile) as lab:
+        if info.is_pattern:
             lab.connector.register(patterns=info, cb=arrived.put, from_start=from_start)
         else:
             lab.connector.register(info, cb=arrived.put, from_start=from_start)

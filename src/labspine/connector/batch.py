@@ -39,7 +39,7 @@ class Batch:
         return len(self._flows)
 
     def _at(self, endpoint: Endpoint) -> Endpoint:
-        return located(endpoint, self._options.profile)
+        return located(endpoint, self._options.profile, in_cluster=self._options.in_cluster)
 
     def add(self, flow: Flow[Any]) -> None:
         """Collect a flow; the connector's methods with ``pipe`` do this."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..endpoints import Profile
 from ..errors import ConfigError, InvalidArgument, shown
@@ -50,6 +50,8 @@ class ConnectorOptions:
     queue_bytes: int = 8 * 1024 * 1024
     switch_interval_s: float | None = None
     tls: ssl.SSLContext | None = None
+    in_cluster: bool = field(default=False, init=False)
+    """Whether the address is that of a Redis Cluster; `checked_options` finds out."""
 
     def __repr__(self) -> str:
         return f"ConnectorOptions(name={self.name!r}, profile={self.profile!r})"
@@ -75,6 +77,7 @@ def checked_options(bootstrap: object, options: ConnectorOptions) -> Address:
         InvalidArgument: If a limit is out of range.
     """
     address = parse_address(bootstrap)
+    object.__setattr__(options, "in_cluster", address.is_cluster)
     if options.profile not in ("seed", "bec4"):
         raise ConfigError(f'profile={shown(options.profile)}: use "seed" or "bec4"')
     for name in ("timeout_s", "connect_timeout_s"):

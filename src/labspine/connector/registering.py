@@ -140,10 +140,10 @@ def chosen_endpoints(
     """
     chosen: dict[tuple[str, bool], Endpoint] = {}
     for topic in _listed(topics):
-        found: Endpoint = located(topic, options.profile)
+        found: Endpoint = located(topic, options.profile, in_cluster=options.in_cluster)
         chosen[found.endpoint, found.is_pattern] = found
     for pattern in _listed(patterns):
-        found = located_pattern(pattern, options.profile)
+        found = located_pattern(pattern, options.profile, in_cluster=options.in_cluster)
         chosen[found.endpoint, found.is_pattern] = found
     if not chosen:
         raise InvalidArgument("nothing to listen to: register(endpoint, cb=function)")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..errors import LabspineError, NotConnected
-from ..flows import BEGINNING, EntryId, Exchange
+from ..flows import EntryId, Exchange
 from ..wire import ErrorReply, pack, translated
 from .subscriptions import Subscription
 
@@ -87,7 +87,7 @@ class Routes:
             route = Route(subscription.key, is_pattern=subscription.endpoint.is_pattern)
             table[subscription.key] = route
         route.subscriptions += (subscription,)
-        if route.is_confirmed and subscription.link_ready(subscription.heard_since, is_again=False):
+        if route.is_confirmed and subscription.link_ready(None, is_again=False):
             self._wake(subscription)
         return route, is_new
 
@@ -176,6 +176,13 @@ class Routes:
             for subscription in route.subscriptions:
                 subscription.link_lost()
 
+    def doubt(self, ends: Mapping[str, EntryId]) -> None:
+        """Let durable subscriptions read what their histories have got since; see `Subscription.doubt`."""
+        for subscription in self.subscriptions():
+            ended = ends.get(subscription.source or "")
+            if ended is not None and subscription.doubt(ended):
+                self._wake(subscription)
+
     def give_up(self, error: LabspineError) -> None:
         """Tell everybody who waits that nothing will come."""
         for route in self.all_routes():
@@ -235,8 +242,8 @@ class Routes:
         is_again = route.was_confirmed
         route.is_confirmed = route.was_confirmed = True
         for subscription in route.subscriptions:
-            since = self._heard_since.get(subscription.source or "", BEGINNING)
-            if subscription.link_ready(max(since, subscription.heard_since), is_again=is_again):
+            ended = self._heard_since.get(subscription.source or "")
+            if subscription.link_ready(ended, is_again=is_again):
                 self._wake(subscription)
         route.answer(None)
 

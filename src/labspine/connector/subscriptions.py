@@ -116,6 +116,7 @@ class Subscription:
         self.is_replay = False
         self.is_polled = False
         self.is_ready = False
+        self._began: EntryId | None = None
         self.is_closed = False
         self.tracker = Tracker()
         self.last_plain: dict[bytes, int] = {}
@@ -197,24 +198,54 @@ class Subscription:
             if self.source is not None:
                 self.state = State.BEHIND
 
-    def link_ready(self, heard_since: EntryId, *, is_again: bool) -> bool:
+    def link_ready(self, ended: EntryId | None, *, is_again: bool) -> bool:
         """
         Note that the server confirmed: from now on everything is heard.
 
         Args:
-            heard_since: A position in the history before which things may have been missed.
+            ended: Where the history ended when this link began; None if that was not asked.
             is_again: Whether this is not the first time.
 
         Returns:
             Whether a worker must be woken.
         """
         with self._lock:
+            if self._began is None:
+                self._began = self.position
+                self.heard_since = max(ended or BEGINNING, self.heard_since)
+            elif ended is not None:
+                self.heard_since = ended
+                if ended < self.position:
+                    # After a failover the history may end before our position, and hold what we missed before
+                    # its end: read all of our time again. What was delivered is known by its number.
+                    self.position = min(self._began, ended)
             self.is_ready = True
-            self.heard_since = heard_since
             if self.source is not None:
                 return self.state is State.BEHIND and self._wake()
             self._wants_last_value = is_again and self.is_value
             return self._wants_last_value and self._wake()
+
+    def rewind(self, position: EntryId) -> None:
+        """Note that the history ends there now: the server has lost what came after."""
+        with self._lock:
+            self.position = min(self.position, position)
+
+    def doubt(self, ended: EntryId) -> bool:
+        """
+        Note where the history ends: what came since the position may not have been heard, so it is read.
+
+        Args:
+            ended: On a Redis Cluster no answer tells that everything was heard: nodes hand events on unasked.
+
+        Returns:
+            Whether a worker must be woken.
+        """
+        with self._lock:
+            if self.state is not State.LIVE or self.is_closed or ended == self.position:
+                return False
+            self.position = min(self.position, ended)
+            self.state = State.BEHIND
+            return self._wake()
 
     def reached(self, position: EntryId) -> None:
         """Note that everything up to a position of the history was heard."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import random
 
-__all__ = ["FIRST_PAUSE_S", "PING_EVERY_S", "SILENCE_S", "TICK_S", "next_pause_s", "with_jitter"]
+__all__ = [
+    "FIRST_PAUSE_S",
+    "MOST_HURRIES",
+    "PING_EVERY_S",
+    "SILENCE_S",
+    "STREAM_WAIT_S",
+    "TICK_S",
+    "next_pause_s",
+    "with_jitter",
+]
 
 TICK_S = 1.0
 """How often the reader looks at the clock while nothing comes."""
@@ -14,6 +23,12 @@ PING_EVERY_S = 2.0
 
 SILENCE_S = 3.5
 """After so long without any byte the link is given up."""
+
+STREAM_WAIT_S = 0.25
+"""How long the server is asked to wait for entries of streams."""
+
+MOST_HURRIES = 50
+"""How often such a wait is broken off, within its own length, until a new stream is part of it."""
 
 FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0

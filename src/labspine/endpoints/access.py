@@ -20,7 +20,7 @@ from ..errors import InvalidArgument, did_you_mean, shown
 from ..messages import Message
 from .catalogue import MessageEndpoints
 from .definition import EndpointDefinition
-from .endpoint import EndpointInfo, MessageOp, Profile
+from .endpoint import EndpointInfo, MessageOp, Profile, cluster_tag
 from .names import check_segment
 
 __all__ = ["ROLES", "Role", "is_allowed", "rules_for"]
@@ -31,6 +31,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 _SERVICES = frozenset({"scan_server", "device_server", "file_writer", "gateway"})
 _PEOPLE = frozenset({"user", "gateway"})
 _EVERYBODY = frozenset({"observer", "user"}) | _SERVICES
+_TOPICS = ("module.", "service.", "websocket.", "labspine.rpc.", "RedisRPCClient.")
 
 # Who speaks on a branch; the longest that fits counts. "" stands for what nobody of ours serves.
 _SPEAKERS: dict[str, frozenset[str]] = {
@@ -50,6 +51,9 @@ _SPEAKERS: dict[str, frozenset[str]] = {
     "user/services/": _SERVICES,
     "personal/": _PEOPLE,
     "internal/": _SERVICES,
+    "labspine/queue/": _PEOPLE | _SERVICES,
+    "labspine/calls/": _SERVICES,
+    **dict.fromkeys(_TOPICS, _SERVICES),
 }
 # Who hears on a branch.
 _HEARERS: dict[str, frozenset[str]] = {
@@ -59,6 +63,8 @@ _HEARERS: dict[str, frozenset[str]] = {
     "user/devices/config_request": frozenset({"device_server"}),
     "internal/": _SERVICES,
     "admin/": frozenset(),
+    "labspine/calls/": _PEOPLE | _SERVICES,
+    **dict.fromkeys(_TOPICS, _SERVICES),
 }
 
 _KINDS = {
@@ -73,21 +79,34 @@ _READING = {
     "stream": "+xrange +xrevrange +xread +xlen +xinfo|stream",
     "list": "+lrange +llen +lindex",
     "set": "+smembers +sismember +scard",
+    "queue": "+xlen +xrange +xpending +zcard +zrange +smembers",
     "history": "+xrange +xrevrange",
+    # To call: put a request, find out who has it, take it back, read one's own replies; never take a request.
+    "calls": "+exists +xadd +fcall +time +zcount +zscore +zrange +hgetall +xpending +xrange +xack +xdel +xlen"
+    " +del +rpush +pexpire +blmpop +lrange",
 }
 _WRITING = {
     "value": "+set +del",
     "stream": "+xadd +xtrim +pexpire +del",
     "list": "+lpush +rpush +ltrim +lrem +lset +pexpire +del +lpop +rpop +blpop +brpop",
     "set": "+sadd +srem +pexpire +del",
+    # A function does its commands with the rights of who calls it.
+    "queue": "+fcall +time +xadd +xlen +xrange +xdel +xreadgroup +xack +xpending +xclaim +xinfo|consumers"
+    " +xinfo|groups +xgroup|create +xgroup|setid +xgroup|delconsumer +zadd +zcard +zrange +zrangebyscore +zrem +hsetnx +hexists +hlen"
+    " +sadd +rename +unlink",
     "history": "+xadd",
+    "calls": "+xgroup|create +xgroup|delconsumer +xreadgroup +xclaim +xpending +xack +xdel +xlen +fcall +time"
+    " +get +set +zadd +zrem +zcard +zscore +zrangebyscore +zremrangebyscore +hset +hdel +pexpire +del +rpush"
+    " +blmpop +client|unblock",
 }
 _LISTENING = "+subscribe +psubscribe +unsubscribe +punsubscribe"
 _BASIC = "+ping +client|setname +client|id +acl|whoami +multi +exec +discard"
-_OF_SERVICES = "+info +time +role +wait +scan"
+_OF_CLUSTERS = "+cluster|slots +cluster|info +asking +pubsub|numsub"
+_OF_SERVICES = "+info +time +role +wait +scan +function|load"
 
 _READ_OPERATIONS = frozenset(
     {"get", "register", "register_stream", "xrange", "xread", "get_last", "llen", "lrange", "get_set_members"}
+    | {"state", "peek", "dead", "call"}
 )
 
 
@@ -133,7 +152,13 @@ def is_allowed(
     return endpoint.args[definition.parameters.index("username")] == user
 
 
-def rules_for(roles: str | Sequence[str], *, profile: Profile = "seed", user: str | None = None) -> list[str]:
+def rules_for(
+    roles: str | Sequence[str],
+    *,
+    profile: Profile = "seed",
+    user: str | None = None,
+    in_cluster: bool = False,
+) -> list[str]:
     """
     Make the access rules of a service or person: what ``ACL SETUSER name`` is given.
 
@@ -141,6 +166,7 @@ def rules_for(roles: str | Sequence[str], *, profile: Profile = "seed", user: st
         roles: One of `ROLES`, or several for a process that does several jobs.
         profile: The naming scheme of the channels.
         user: The name of the person, for role ``user``.
+        in_cluster: Whether the servers are the nodes of a Redis Cluster, each of which needs them.
 
     Returns:
         The rules, one text each; they begin from nothing and set no password.
@@ -161,6 +187,8 @@ def rules_for(roles: str | Sequence[str], *, profile: Profile = "seed", user: st
     if "admin" in chosen:
         return ["reset", "on", "~*", "&*", "+@all"]
     basic = _BASIC.split() + (_OF_SERVICES.split() if _SERVICES.intersection(chosen) else [])
+    if in_cluster:
+        basic += _OF_CLUSTERS.split()
     everything = MessageEndpoints.definitions()
     places = {
         is_write: [
@@ -170,9 +198,10 @@ def rules_for(roles: str | Sequence[str], *, profile: Profile = "seed", user: st
         ]
         for is_write in (False, True)
     }
+    replies = f"labspine/replies/{user}/*" if chosen == ["user"] else "labspine/replies/*"
     selectors = [
-        *_key_selectors(places[False], _READING, "%R"),
-        *_key_selectors(places[True], _WRITING, "%W"),
+        *_key_selectors(places[False], _READING, "%R", in_cluster=in_cluster, replies=replies),
+        *_key_selectors(places[True], _WRITING, "%W", in_cluster=in_cluster, replies=replies),
         _selector(_spoken(places[False]), "&", f"resetchannels {_LISTENING}"),
         _selector(_spoken(places[True]), "&", "resetchannels +publish"),
     ]
@@ -206,17 +235,28 @@ def _channels(
 
 
 def _key_selectors(
-    places: list[tuple[EndpointDefinition[Message], str]], commands: dict[str, str], access: str
+    places: list[tuple[EndpointDefinition[Message], str]],
+    commands: dict[str, str],
+    access: str,
+    *,
+    in_cluster: bool,
+    replies: str,
 ) -> list[str]:
     keys: dict[str, list[str]] = {kind: [] for kind in commands}
     for definition, channel in places:
-        if definition.message_op in _KINDS:
-            keys[_KINDS[definition.message_op]].append(channel)
+        if definition.message_op is MessageOp.QUEUE:
+            keys["queue"] += (f"{channel}*", "labspine/queues")  # all its keys, and the list of queues
+        elif definition.message_op is MessageOp.CALL:
+            keys["calls"] += (f"{channel}*", replies, "labspine/services")
+        elif definition.message_op in _KINDS:
+            tag = cluster_tag(definition.history, definition.name) if in_cluster else ""
+            keys[_KINDS[definition.message_op]].append(tag + channel)
         if definition.history is not None:
             keys["history"].append(definition.history)
-    # A pop reads and removes, so that the server wants both rights for it.
+    # A pop reads and removes, so that the server wants both rights for it; so do the functions of a queue.
+    both = ("list", "queue", "calls") if access == "%W" else ("calls",)
     return [
-        _selector(found, "~" if (kind, access) == ("list", "%W") else f"{access}~", commands[kind])
+        _selector(found, "~" if kind in both else f"{access}~", commands[kind])
         for kind, found in keys.items()
     ]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..messages import Message
+from ..messages.foreign import ForeignMessage
 from ..messages.schema import json_schemas, published_classes
 from .catalogue import MessageEndpoints
 from .definition import EndpointDefinition
@@ -20,6 +21,8 @@ _WRITING = {
     MessageOp.LIST: "rpush",
     MessageOp.KEY_VALUE: "set",
     MessageOp.SET: "blocking_list_pop_to_set_add",
+    MessageOp.QUEUE: "put",
+    MessageOp.CALL: "call",
 }
 _READING = {
     MessageOp.SET_PUBLISH: "register",
@@ -28,6 +31,8 @@ _READING = {
     MessageOp.LIST: "lrange",
     MessageOp.KEY_VALUE: "get",
     MessageOp.SET: "get_set_members",
+    MessageOp.QUEUE: "claim",
+    MessageOp.CALL: "serve",
 }
 _STORED = "kept on the broker"
 _ABOUT = (
@@ -69,7 +74,7 @@ def _channel(definition: EndpointDefinition[Message], profile: Profile) -> dict[
     address = definition.templates[profile]
     names = [name for name in definition.parameters if f"{{{name}}}" in address]
     channel: dict[str, Any] = {
-        "address": address,
+        "address": address.replace("{{", "{", 1).replace("}}}", "}}"),  # the outer braces are meant as such
         "description": definition.__doc__,
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _message_names(definition)},
         "x-operations": definition.message_op.value,
@@ -116,13 +121,16 @@ def _operations(definition: EndpointDefinition[Message]) -> dict[str, Any]:
 
 def _components(definitions: Iterable[EndpointDefinition[Message]]) -> dict[str, Any]:
     used = {name for definition in definitions for name in _message_names(definition)}
+    foreign = {d.message_type for d in definitions if issubclass(d.message_type, ForeignMessage)}
     classes = [cls for cls in published_classes() if cls.__name__ in used]
+    classes += sorted(foreign, key=lambda cls: cls.__name__)
+    content_types = {cls.__name__: cls.content_type for cls in foreign}
     names, schemas = json_schemas(classes, ref_template="#/components/schemas/{name}")
     messages = {
         name: {
             "name": name,
             "summary": (schemas[name].get("description") or name).partition("\n")[0],
-            "contentType": "application/msgpack",
+            "contentType": content_types.get(name, "application/msgpack"),
             "payload": {"$ref": f"#/components/schemas/{name}"},
         }
         for name in names

@@ -19,11 +19,14 @@ from .people import PeopleEndpoints
 from .programs import ProgramEndpoints
 from .scans import ScanEndpoints
 from .services import ServiceEndpoints
+from .topics import TopicEndpoints
 
 __all__ = ["MessageEndpoints"]
 
 
-class MessageEndpoints(DeviceEndpoints, ScanEndpoints, ServiceEndpoints, ProgramEndpoints, PeopleEndpoints):
+class MessageEndpoints(
+    DeviceEndpoints, ScanEndpoints, ServiceEndpoints, ProgramEndpoints, PeopleEndpoints, TopicEndpoints
+):
     """
     The endpoints of the laboratory; each is called with the names in its channel.
 

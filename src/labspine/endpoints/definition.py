@@ -10,11 +10,24 @@ from ..messages import Message
 from .endpoint import EndpointInfo, MessageOp, Profile
 from .names import check_glob, check_segment
 
-__all__ = ["KEY_VALUE", "LIST", "SEND", "SET", "SET_PUBLISH", "STREAM", "EndpointDefinition", "seed_of"]
+__all__ = [
+    "CALL",
+    "KEY_VALUE",
+    "LIST",
+    "QUEUE",
+    "SEND",
+    "SET",
+    "SET_PUBLISH",
+    "STREAM",
+    "EndpointDefinition",
+    "seed_of",
+]
 
-KEY_VALUE, LIST, SEND, SET, SET_PUBLISH, STREAM = (
+CALL, KEY_VALUE, LIST, QUEUE, SEND, SET, SET_PUBLISH, STREAM = (
+    MessageOp.CALL,
     MessageOp.KEY_VALUE,
     MessageOp.LIST,
+    MessageOp.QUEUE,
     MessageOp.SEND,
     MessageOp.SET,
     MessageOp.SET_PUBLISH,

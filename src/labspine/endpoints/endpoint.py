@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from ..errors import InvalidMessage, InvalidOperation
@@ -12,10 +13,16 @@ from ..messages import BundleMessage, Message
 if TYPE_CHECKING:
     from .definition import EndpointDefinition
 
-__all__ = ["EndpointInfo", "MessageOp", "Profile"]
+__all__ = ["EndpointInfo", "MessageOp", "Profile", "cluster_tag"]
 
 M = TypeVar("M", bound=Message)
 Profile = Literal["seed", "bec4"]
+
+# What `blocking_list_pop_to_set_add` moves from one to the other, in one step.
+_TOGETHER = dict.fromkeys(
+    ("procedure_execution", "unhandled_procedure_execution", "active_procedure_executions"),
+    "labspine/procedures",
+)
 
 
 class MessageOp(enum.Enum):
@@ -27,6 +34,11 @@ class MessageOp(enum.Enum):
     LIST = ["llen", "lpush", "lrange", "lrem", "rpush", "ltrim", "keys", "delete", "blocking_list_pop"]
     KEY_VALUE = ["set", "get", "delete", "keys"]
     SET = ["remove_from_set", "get_set_members", "delete"]
+    QUEUE = [
+        "put", "claim", "acknowledge", "touch", "give_back", "bury", "state", "peek", "dead", "requeue",
+        "purge",
+    ]  # fmt: skip
+    CALL = ["call", "serve"]
 
     def __contains__(self, operation: str) -> bool:
         """Tell whether an operation is in the set; streams can be registered like events."""
@@ -47,6 +59,7 @@ class EndpointInfo(Generic[M]):
         args: The names that were put into the channel.
         profile: The naming scheme of the channel.
         is_pattern: Whether the channel holds wildcards.
+        tag: What stands before the channel in the name of its key: on a Redis Cluster the family, in braces.
     """
 
     endpoint: str
@@ -57,11 +70,31 @@ class EndpointInfo(Generic[M]):
     args: tuple[str, ...] = field(default=(), repr=False, compare=False)
     profile: Profile = field(default="seed", repr=False, compare=False)
     is_pattern: bool = field(default=False, repr=False, compare=False)
+    tag: str = field(default="", repr=False, compare=False)
 
     @property
     def name(self) -> str:
         """The name in the catalogue, such as ``scan_status``; the channel if the endpoint is foreign."""
         return self.definition.name if self.definition else self.endpoint
+
+    @property
+    def key(self) -> str:
+        """The key of what is stored; the channel itself, except on a Redis Cluster."""
+        return self.tag + self.endpoint
+
+    def in_cluster(self) -> EndpointInfo[M]:
+        """
+        Name the key for a Redis Cluster: all that one step touches has the same tag, and lies on one node.
+
+        Returns:
+            The endpoint; its channel stays as it is (ADR 0029).
+        """
+        return self._in_cluster
+
+    @cached_property
+    def _in_cluster(self) -> EndpointInfo[M]:
+        tag = cluster_tag(self.history, self.name)
+        return replace(self, tag=tag) if tag != self.tag else self
 
     def at(self, profile: Profile) -> EndpointInfo[M]:
         """
@@ -110,3 +143,18 @@ class EndpointInfo(Generic[M]):
     def _refuse(self, message: object, where: str) -> None:
         place = f"{where}{self.name} ({self.endpoint})"
         raise InvalidMessage(f"{place} takes {self.message_type.__name__}, got {type(message).__name__}")
+
+
+def cluster_tag(history: str | None, name: str) -> str:
+    """
+    Say what stands before a channel in the name of its key on a Redis Cluster.
+
+    Args:
+        history: Where its events are recorded; None for plain delivery.
+        name: Its name in the catalogue.
+
+    Returns:
+        The family in braces, which decides on the slot; empty for what may lie anywhere.
+    """
+    family = history or _TOGETHER.get(name)
+    return f"{{{family}}}" if family else ""

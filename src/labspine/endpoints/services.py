@@ -17,6 +17,7 @@ from ..messages import (
     DynamicMetricMessage,
     LoginInfoMessage,
     LogMessage,
+    Message,
     ObserverMessage,
     ProgressMessage,
     ScanInterlockModifyStateTableMessage,
@@ -28,7 +29,7 @@ from ..messages import (
     StatusMessage,
     VariableMessage,
 )
-from .definition import KEY_VALUE, LIST, SEND, SET_PUBLISH, STREAM
+from .definition import CALL, KEY_VALUE, LIST, QUEUE, SEND, SET_PUBLISH, STREAM
 from .definition import EndpointDefinition as E
 
 __all__ = ["ServiceEndpoints"]
@@ -84,4 +85,8 @@ class ServiceEndpoints:
         doc="The states of the beamline that are known.")
     dynamic_metric = E(DynamicMetricMessage, SET_PUBLISH, bec4="user/dynamic_metrics/{group_name}",
         doc="Figures of a service under names of its own choice.")
+    calls = E(Message, CALL, seed="labspine/calls/{{{service}}}", bec4="labspine/calls/{{{service}}}",
+        doc="The procedures of a service; arguments and results may be any message.")
+    work_queue = E(Message, QUEUE, seed="labspine/queue/{{{queue}}}", bec4="labspine/queue/{{{queue}}}",
+        doc="Work that must not be lost; what a program puts there, a worker does.")
     # fmt: on

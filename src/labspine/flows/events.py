@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ..endpoints import EndpointInfo
+from ..endpoints import EndpointInfo, MessageOp
 from ..errors import (
     DeadlinePassed,
     DeliveryUnknown,
@@ -164,7 +164,7 @@ def set_and_publish(
     channel = endpoint.endpoint
     if recording is None or endpoint.history is None:
         yield Exchange(
-            ((b"SET", channel, payload, *options), (b"PUBLISH", channel, payload)),
+            ((b"SET", endpoint.key, payload, *options), (b"PUBLISH", channel, payload)),
             transaction=True,
             keep_order=True,
         )
@@ -183,8 +183,10 @@ def _publish_recorded(
     record = (b"d", payload) if len(payload) <= LARGEST_RECORDED_BYTES else (b"s", _size_note(payload))
     publish: Command = (b"PUBLISH", channel, payload)
     record_it: Command = (b"XADD", history, b"MAXLEN", b"~", recording.cap, b"*", b"c", channel, *record)
-    if endpoint.message_op.name == "SET_PUBLISH":
-        ask = Exchange((publish, record_it, (b"SET", channel, payload, *options)), True, False, None, True)
+    if endpoint.message_op is MessageOp.SET_PUBLISH:
+        ask = Exchange(
+            (publish, record_it, (b"SET", endpoint.key, payload, *options)), True, False, None, True
+        )
     else:
         ask = Exchange((publish, record_it), True, False, None, True)
     try:

@@ -50,7 +50,7 @@ def push(
     """
     endpoint.require(operation)
     endpoint.check(message)
-    key = endpoint.endpoint
+    key = endpoint.key
     commands: list[Command] = [(operation.upper(), key, encode(message))]
     if max_size is not None:
         size = count_above_zero("max_size", max_size)
@@ -73,7 +73,7 @@ def list_range(endpoint: EndpointInfo[M], start: int, end: int) -> Flow[list[M]]
         The messages, in order.
     """
     endpoint.require("lrange")
-    (payloads,) = yield read("LRANGE", endpoint.endpoint, whole("start", start), whole("end", end))
+    (payloads,) = yield read("LRANGE", endpoint.key, whole("start", start), whole("end", end))
     return [decode(payload, endpoint.message_type) for payload in payloads]
 
 
@@ -85,7 +85,7 @@ def list_length(endpoint: EndpointInfo[Message]) -> Flow[int]:
         LLEN.
     """
     endpoint.require("llen")
-    (count,) = yield read("LLEN", endpoint.endpoint)
+    (count,) = yield read("LLEN", endpoint.key)
     return int(count)
 
 
@@ -106,7 +106,7 @@ def remove(endpoint: EndpointInfo[Message], count: int, message: object) -> Flow
     """
     endpoint.require("lrem")
     endpoint.check(message)
-    (removed,) = yield write("LREM", endpoint.endpoint, whole("count", count), encode(message))
+    (removed,) = yield write("LREM", endpoint.key, whole("count", count), encode(message))
     return int(removed)
 
 
@@ -123,7 +123,7 @@ def replace_item(endpoint: EndpointInfo[Message], index: int, message: object) -
     endpoint.require("rpush")
     endpoint.check(message)
     try:
-        yield write("LSET", endpoint.endpoint, whole("index", index), encode(message))
+        yield write("LSET", endpoint.key, whole("index", index), encode(message))
     except ServerError as error:
         if "index out of range" in str(error) or "no such key" in str(error):
             raise InvalidArgument(f"index={index}: {endpoint.endpoint} has no such item") from error
@@ -138,7 +138,7 @@ def trim(endpoint: EndpointInfo[Message], start: int, end: int) -> Flow[None]:
         LTRIM.
     """
     endpoint.require("ltrim")
-    yield write("LTRIM", endpoint.endpoint, whole("start", start), whole("end", end))
+    yield write("LTRIM", endpoint.key, whole("start", start), whole("end", end))
 
 
 def blocking_list_pop(
@@ -167,7 +167,7 @@ def blocking_list_pop(
     endpoint.require("blocking_list_pop")
     command = "BLPOP" if _is_left(side) else "BRPOP"
     for wait_s in _slices(timeout_s, clock):
-        (popped,) = yield Exchange(((command, endpoint.endpoint, f"{wait_s:.3f}"),), False, False, wait_s)
+        (popped,) = yield Exchange(((command, endpoint.key, f"{wait_s:.3f}"),), False, False, wait_s)
         if popped is not None:
             message: M = decode(popped[1], endpoint.message_type)
             return message
@@ -201,12 +201,12 @@ def blocking_list_pop_to_set_add(
     source.require("blocking_list_pop")
     target.require("remove_from_set")
     end, command = ("LEFT", "LPOP") if _is_left(side) else ("RIGHT", "RPOP")
-    move = Exchange((("EVAL", _MOVE_TO_SET, 2, source.endpoint, target.endpoint, command),))
+    move = Exchange((("EVAL", _MOVE_TO_SET, 2, source.key, target.key, command),))
     for wait_s in _slices(timeout_s, clock):
         (item,) = yield move
         if item is not None:
             break
-        wait: Command = ("BLMOVE", source.endpoint, source.endpoint, end, end, f"{wait_s:.3f}")
+        wait: Command = ("BLMOVE", source.key, source.key, end, end, f"{wait_s:.3f}")
         yield Exchange((wait,), False, True, wait_s)
     else:
         (item,) = yield move

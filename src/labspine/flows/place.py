@@ -14,13 +14,14 @@ M = TypeVar("M", bound=Message)
 _WILDCARDS = frozenset("*?[]")
 
 
-def located(endpoint: EndpointInfo[M], profile: Profile) -> EndpointInfo[M]:
+def located(endpoint: EndpointInfo[M], profile: Profile, *, in_cluster: bool = False) -> EndpointInfo[M]:
     """
     Name an endpoint as the broker of this connector knows it.
 
     Args:
         endpoint: An endpoint of the catalogue, or one made by hand.
         profile: The naming scheme of the connector.
+        in_cluster: Whether the broker is a Redis Cluster.
 
     Returns:
         The endpoint in that profile.
@@ -42,10 +43,14 @@ def located(endpoint: EndpointInfo[M], profile: Profile) -> EndpointInfo[M]:
         raise InvalidName(
             f'the channel "{shown(endpoint.endpoint)}" holds a wildcard: use MessageEndpoints.pattern(...)'
         )
-    return endpoint if endpoint.profile == profile else endpoint.at(profile)
+    if endpoint.profile != profile:
+        endpoint = endpoint.at(profile)
+    return endpoint.in_cluster() if in_cluster else endpoint
 
 
-def located_pattern(endpoint: EndpointInfo[M], profile: Profile) -> EndpointInfo[M]:
+def located_pattern(
+    endpoint: EndpointInfo[M], profile: Profile, *, in_cluster: bool = False
+) -> EndpointInfo[M]:
     """
     Name a pattern, or a plain endpoint, as the broker of this connector knows it.
 
@@ -53,10 +58,12 @@ def located_pattern(endpoint: EndpointInfo[M], profile: Profile) -> EndpointInfo
         InvalidArgument: If it is not an endpoint.
     """
     if isinstance(endpoint, EndpointInfo) and endpoint.is_pattern:
-        return endpoint if endpoint.profile == profile else endpoint.at(profile)
+        if endpoint.profile != profile:
+            endpoint = endpoint.at(profile)
+        return endpoint.in_cluster() if in_cluster else endpoint
     if isinstance(endpoint, str):
         raise InvalidArgument(
             f'the pattern "{shown(endpoint)}" is text: write '
             'MessageEndpoints.pattern("device_read", device="sam*")'
         )
-    return located(endpoint, profile)
+    return located(endpoint, profile, in_cluster=in_cluster)

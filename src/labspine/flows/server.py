@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
 from ..errors import ConfigError, LabspineError
+from .cluster_report import ClusterReport, cluster_report, judged_cluster, worst_of
 from .exchange import Exchange, Flow, read
 
-__all__ = ["ServerFinding", "ServerReport", "check_server", "refuse_unsafe", "server_report"]
+__all__ = [
+    "ServerFinding",
+    "ServerReport",
+    "access_list",
+    "access_of",
+    "check_server",
+    "refuse_unsafe",
+    "server_report",
+]
 
 _FLOORS = {"redis": (7, 0), "valkey": (7, 2)}
+_BEGIN = re.compile(rb"# Server\r\n")
 
 
 class ServerReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +46,7 @@ class ServerReport(msgspec.Struct, frozen=True, kw_only=True):
         snapshots: When it saves a snapshot, as ``save`` of its configuration; None if it does not say.
         last_write_failed: What it could not write to disk the last time; empty if all is well.
         is_cluster: Whether it is a node of a Redis Cluster.
+        cluster: How the cluster is, if the address is that of one; the rest is the worst of its masters.
     """
 
     name: str
@@ -52,6 +64,7 @@ class ServerReport(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: str | None = None
     last_write_failed: str = ""
     is_cluster: bool = False
+    cluster: ClusterReport | None = None
 
 
 class ServerFinding(msgspec.Struct, frozen=True):
@@ -71,28 +84,38 @@ class ServerFinding(msgspec.Struct, frozen=True):
     fix: str = ""
 
 
-def server_report() -> Flow[ServerReport]:
+def server_report(*, in_cluster: bool = False) -> Flow[ServerReport]:
     """
     Ask the broker what it is.
 
+    Args:
+        in_cluster: Whether the broker is a Redis Cluster, whose masters answer INFO together.
+
     Asks:
-        INFO and TIME; CONFIG GET where that is allowed.
+        INFO and TIME; CONFIG GET where that is allowed; on a cluster CLUSTER SLOTS and CLUSTER INFO.
 
     Returns:
         The report.
     """
     info, (seconds, microseconds) = yield Exchange((("INFO",), ("TIME",)), readonly=True)
-    facts = _facts(info)
-    policy = facts.get("maxmemory_policy") or (yield from _setting("maxmemory-policy")) or ""
     snapshots = yield from _setting("save")
+    policy = "" if b"maxmemory_policy:" in info else (yield from _setting("maxmemory-policy")) or ""
+    told_utc_s = int(seconds) + int(microseconds) / 1e6
+    reports = [
+        _report(_facts(part), told_utc_s, policy, snapshots) for part in _BEGIN.split(info) if part.strip()
+    ]
+    return worst_of(reports, (yield from cluster_report())) if in_cluster else reports[0]
+
+
+def _report(facts: dict[str, str], told_utc_s: float, policy: str, snapshots: str | None) -> ServerReport:
     is_replica = facts.get("role") == "slave"
     is_valkey = "valkey_version" in facts
     return ServerReport(
         name="valkey" if is_valkey else "redis",
         version=facts.get("valkey_version") or facts.get("redis_version", "unknown"),
-        utc_s=int(seconds) + int(microseconds) / 1e6,
+        utc_s=told_utc_s,
         append_only={"1": True, "0": False}.get(facts.get("aof_enabled", "")),
-        eviction_policy=policy,
+        eviction_policy=facts.get("maxmemory_policy") or policy,
         clients=int(facts.get("connected_clients", "0")),
         used_memory_bytes=int(facts.get("used_memory", "0")),
         replicas=int(facts.get("connected_slaves", "0")),
@@ -104,6 +127,43 @@ def server_report() -> Flow[ServerReport]:
         last_write_failed=_failed_write(facts),
         is_cluster=facts.get("cluster_enabled") == "1",
     )
+
+
+def access_list() -> Flow[list[str]]:
+    """
+    List the users and their rules, one text each, as an administrator may.
+
+    Asks:
+        ACL LIST.
+    """
+    (rules,) = yield read("ACL", "LIST")
+    return [rule.decode("utf-8", "replace") for rule in rules]
+
+
+def access_of(user: str) -> Flow[dict[str, object] | None]:
+    """
+    Read the rules of one user, as an administrator may.
+
+    Asks:
+        ACL GETUSER.
+
+    Returns:
+        What the server tells: flags, passwords (hashes), commands, keys, channels, selectors; None if there
+        is no such user.
+    """
+    (told,) = yield read("ACL", "GETUSER", user)
+    return None if told is None else dict(_pairs(told))
+
+
+def _pairs(told: list[object]) -> Iterator[tuple[str, object]]:
+    for at in range(0, len(told) - 1, 2):
+        yield str(_text(told[at])), _text(told[at + 1])
+
+
+def _text(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return [_text(item) for item in value] if isinstance(value, list) else value
 
 
 def _setting(name: str) -> Flow[str | None]:
@@ -136,9 +196,12 @@ def check_server(report: ServerReport) -> list[ServerFinding]:
         report: What it tells about itself.
 
     Returns:
-        One finding a topic: version, role, memory, persistence.
+        One finding a topic: version, role, memory, persistence; on a cluster also cluster.
     """
-    return [_version(report), _role(report), _memory(report), _persistence(report)]
+    found = [_version(report), _role(report), _memory(report), _persistence(report)]
+    if report.cluster is not None:
+        found.append(ServerFinding("cluster", *judged_cluster(report.cluster)))
+    return found
 
 
 def refuse_unsafe(report: ServerReport) -> list[ServerFinding]:
@@ -174,12 +237,12 @@ def _version(report: ServerReport) -> ServerFinding:
         return ServerFinding(
             "version", "problem", f"{said} is too old", f"install {report.name} {wanted} or newer"
         )
-    if report.is_cluster:
+    if report.is_cluster and report.cluster is None:
         return ServerFinding(
             "version",
             "problem",
-            f"{said} is a node of a Redis Cluster, which cannot do our steps in one piece",
-            "use one server, or a master with replicas and Sentinel",
+            f"{said} is a node of a Redis Cluster, and has only some of the data",
+            "give the address of the cluster: redis+cluster://host1:6379,host2:6379",
         )
     return ServerFinding("version", "ok", said)
 
@@ -193,6 +256,8 @@ def _role(report: ServerReport) -> ServerFinding:
             f"this server is a read-only replica of {report.master}{lost}",
             "give the address of the master, or redis+sentinel://host1,host2,host3/name, which finds it",
         )
+    if report.cluster is not None:
+        return ServerFinding("role", "ok", f"{report.cluster.masters} masters answer")
     count = report.replicas
     return ServerFinding("role", "ok", f"master with {count} replica{'' if count == 1 else 's'}")
 

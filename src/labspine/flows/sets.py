@@ -26,7 +26,7 @@ def add_to_set(endpoint: EndpointInfo[Message], message: object) -> Flow[bool]:
     """
     endpoint.require("remove_from_set")
     endpoint.check(message)
-    (count,) = yield write("SADD", endpoint.endpoint, encode(message))
+    (count,) = yield write("SADD", endpoint.key, encode(message))
     return bool(count)
 
 
@@ -42,7 +42,7 @@ def remove_from_set(endpoint: EndpointInfo[Message], message: object) -> Flow[bo
     """
     endpoint.require("remove_from_set")
     endpoint.check(message)
-    (count,) = yield write("SREM", endpoint.endpoint, encode(message))
+    (count,) = yield write("SREM", endpoint.key, encode(message))
     return bool(count)
 
 
@@ -57,5 +57,5 @@ def get_set_members(endpoint: EndpointInfo[M]) -> Flow[list[M]]:
         The messages, in no order.
     """
     endpoint.require("get_set_members")
-    (payloads,) = yield read("SMEMBERS", endpoint.endpoint)
+    (payloads,) = yield read("SMEMBERS", endpoint.key)
     return [decode(payload, endpoint.message_type) for payload in payloads]

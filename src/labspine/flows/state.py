@@ -32,7 +32,7 @@ def get(endpoint: EndpointInfo[M]) -> Flow[M | None]:
         DecodeError: If the value is not a message of the endpoint's type.
     """
     endpoint.require("get")
-    (payload,) = yield Exchange(((b"GET", endpoint.endpoint),), False, True)
+    (payload,) = yield Exchange(((b"GET", endpoint.key),), False, True)
     return None if payload is None else decode(payload, endpoint.message_type)
 
 
@@ -50,7 +50,7 @@ def mget(endpoints: Sequence[EndpointInfo[M]]) -> Flow[list[M | None]]:
         endpoint.require("get")
     if not endpoints:
         return []
-    (payloads,) = yield read("MGET", *(endpoint.endpoint for endpoint in endpoints))
+    (payloads,) = yield read("MGET", *(endpoint.key for endpoint in endpoints))
     return [
         None if payload is None else decode(payload, endpoint.message_type)
         for endpoint, payload in zip(endpoints, payloads, strict=True)
@@ -76,7 +76,7 @@ def set_value(endpoint: EndpointInfo[Message], message: object, expire_s: float 
     """
     endpoint.require("set")
     endpoint.check(message)
-    yield write("SET", endpoint.endpoint, encode(message), *expiry(expire_s))
+    yield write("SET", endpoint.key, encode(message), *expiry(expire_s))
 
 
 def delete(endpoint: EndpointInfo[Message]) -> Flow[bool]:
@@ -90,7 +90,7 @@ def delete(endpoint: EndpointInfo[Message]) -> Flow[bool]:
         Whether there was anything.
     """
     endpoint.require("delete")
-    (count,) = yield write("DEL", endpoint.endpoint)
+    (count,) = yield write("DEL", endpoint.key)
     return bool(count)
 
 
@@ -116,11 +116,11 @@ def keys(pattern: EndpointInfo[Message], limit: int) -> Flow[list[str]]:
     found: set[bytes] = set()
     cursor = b"0"
     while True:
-        ((cursor, batch),) = yield read("SCAN", cursor, "MATCH", pattern.endpoint, "COUNT", _SCAN_COUNT)
+        ((cursor, batch),) = yield read("SCAN", cursor, "MATCH", pattern.key, "COUNT", _SCAN_COUNT)
         found.update(batch)
         if len(found) > limit:
             raise TooLarge(
                 f'more than {limit} keys match "{pattern.endpoint}": use a narrower pattern or a higher limit'
             )
         if cursor == b"0":
-            return sorted(key.decode("utf-8", "replace") for key in found)
+            return sorted(key.decode("utf-8", "replace").removeprefix(pattern.tag) for key in found)

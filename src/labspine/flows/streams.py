@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..endpoints import EndpointInfo
-from ..errors import DecodeError, InvalidMessage
+from ..errors import DecodeError, InvalidArgument, InvalidMessage, PermissionDenied, ServerError, shown
 from ..messages import Message, decode, encode
 from .checks import count_above_zero, expiry, seconds, stream_id
 from .exchange import Argument, Command, Exchange, Flow, read
@@ -14,10 +14,13 @@ from .history import BEGINNING, EntryId, entry_id, id_bytes
 
 __all__ = [
     "Cursors",
+    "StreamPlace",
     "StreamRecord",
     "decoded_record",
     "get_last",
     "newest_entry",
+    "place_of",
+    "raw_xread",
     "stream_page",
     "wait_for_entries",
     "xadd",
@@ -189,8 +192,7 @@ def xread(
     """
     endpoint.require("xread")
     name = f"{endpoint.endpoint}:{reader or ''}"
-    limit: tuple[Argument, ...] = () if count is None else ("COUNT", count_above_zero("count", count))
-    wait_s = None if block_s is None else seconds("block_s", block_s)
+    options, wait_s = _options(count, block_s)
     after = cursors.get(name) if position is None else stream_id("id", position, special=("$",))
     if after is None:
         (entries,) = yield read("XREVRANGE", endpoint.endpoint, "+", "-", "COUNT", 1)
@@ -199,13 +201,106 @@ def xread(
             return [decoded_record(entries[0][1])]
         after = "0-0"
         cursors.put(name, after)
-    block: tuple[Argument, ...] = () if wait_s is None else ("BLOCK", max(1, round(wait_s * 1000)))
-    command: Command = ("XREAD", *limit, *block, "STREAMS", endpoint.endpoint, after)
+    command: Command = ("XREAD", *options, "STREAMS", endpoint.endpoint, after)
     (found,) = yield Exchange((command,), False, True, wait_s)
     entries = found[0][1] if found else []
     if entries:
         cursors.put(name, entries[-1][0].decode())
     return [decoded_record(fields) for _, fields in entries]
+
+
+def raw_xread(
+    positions: Mapping[str, str], *, count: int | None, block_s: float | None
+) -> Flow[list[tuple[str, list[tuple[str, dict[str, bytes]]]]]]:
+    """
+    Read entries of streams as they are, without decoding.
+
+    Args:
+        positions: The key of each stream, and the id after which to read.
+        count: How many entries of each at most; None for all.
+        block_s: Wait up to so many seconds; None does not wait.
+
+    Asks:
+        XREAD.
+
+    Returns:
+        For each stream with news its key and its entries: id and fields.
+
+    Raises:
+        InvalidArgument: If no stream is given, or an id or a limit cannot be.
+    """
+    if not isinstance(positions, Mapping) or not positions:
+        raise InvalidArgument(f"positions={shown(positions)}: a dict of key and id is needed")
+    options, wait_s = _options(count, block_s)
+    after = [stream_id("id", position, special=("$",)) for position in positions.values()]
+    command: Command = ("XREAD", *options, "STREAMS", *positions, *after)
+    (found,) = yield Exchange((command,), False, True, wait_s)
+    return [
+        (key.decode(), [(raw_id.decode(), _plain_fields(fields)) for raw_id, fields in entries])
+        for key, entries in found or ()
+    ]
+
+
+def _options(count: int | None, block_s: float | None) -> tuple[tuple[Argument, ...], float | None]:
+    """Check how much XREAD may give and how long it may wait; give its words and the wait in seconds."""
+    limit: tuple[Argument, ...] = () if count is None else ("COUNT", count_above_zero("count", count))
+    if block_s is None:
+        return limit, None
+    wait_s = seconds("block_s", block_s)
+    return (*limit, "BLOCK", max(1, round(wait_s * 1000))), wait_s
+
+
+def _plain_fields(fields: list[bytes]) -> dict[str, bytes]:
+    return {fields[at].decode("utf-8", "replace"): fields[at + 1] for at in range(0, len(fields) - 1, 2)}
+
+
+class StreamPlace(NamedTuple):
+    """
+    Where a stream begins and ends now.
+
+    Args:
+        first: The id of its first entry; `BEGINNING` if it is empty.
+        last: The id of the last entry that was ever added; `BEGINNING` if there is no such stream.
+        length: How many entries it has; at least that many if the server does not tell.
+        added: How many entries were ever added; None if the server does not tell.
+    """
+
+    first: EntryId
+    last: EntryId
+    length: int
+    added: int | None
+
+
+def place_of(key: str) -> Flow[StreamPlace]:
+    """
+    Look where a stream begins and ends, and how many entries it ever had, in one step.
+
+    Asks:
+        XINFO STREAM; XRANGE and XREVRANGE if the login may not use it.
+    """
+    try:
+        (told,) = yield read("XINFO", "STREAM", key)
+    except ServerError as error:
+        if "no such key" in str(error):
+            return StreamPlace(BEGINNING, BEGINNING, 0, 0)
+        raise
+    except PermissionDenied:
+        ends: tuple[Command, ...] = (
+            ("XRANGE", key, "-", "+", "COUNT", 1),
+            ("XREVRANGE", key, "+", "-", "COUNT", 1),
+        )
+        oldest, newest = yield Exchange(ends, readonly=True)
+        if not newest:
+            return StreamPlace(BEGINNING, BEGINNING, 0, None)
+        return StreamPlace(entry_id(oldest[0][0]), entry_id(newest[0][0]), len(oldest), None)
+    facts: dict[bytes, Any] = dict(zip(told[::2], told[1::2], strict=False))
+    first = facts.get(b"first-entry")
+    return StreamPlace(
+        entry_id(first[0]) if first else BEGINNING,
+        entry_id(facts[b"last-generated-id"]),
+        int(facts[b"length"]),
+        facts.get(b"entries-added"),
+    )
 
 
 def stream_page(

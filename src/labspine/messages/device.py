@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from .arrays import Array
-from .base import Message, Part
+from .base import Message, Part, Timestamp
 from .service import ErrorInfo
 from .signals import DeviceAsyncUpdate, DeviceRuntimeInfo
 
@@ -67,7 +67,7 @@ class DeviceMonitor1DMessage(Message, kw_only=True):
 
     device: str
     data: Array
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         """Check the number of dimensions, as the schema demands."""
@@ -86,7 +86,7 @@ class DeviceMonitor2DMessage(Message, kw_only=True):
 
     device: str
     data: Array
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         """Check the shape, as the schema demands."""
@@ -104,7 +104,7 @@ class DevicePreviewMessage(Message, kw_only=True):
     device: str
     signal: str
     data: Array
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
 
 
 class DeviceInfoMessage(Message, kw_only=True):
@@ -223,7 +223,7 @@ class DeviceUserROIMessage(Message, kw_only=True):
     signal: str
     roi_type: str
     roi: dict[str, Any]
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
 
 
 class ROIConfig(Part, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from .base import Message
+from .base import Message, Timestamp
 from .service import ServiceVersions
 
 __all__ = [
@@ -121,7 +121,7 @@ class FeedbackMessage(Message, kw_only=True):
     experiment_id: str | None = None
     username: str = "unknown"  # bec_lib asks the system; messages do not look at their surroundings
     versions: ServiceVersions = msgspec.field(default_factory=ServiceVersions)
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
 
     def __post_init__(self) -> None:
         """Check the rating."""
@@ -140,7 +140,7 @@ class GameScoreMessage(Message, kw_only=True):
     level: str | int | None = None
     beamline_id: str | None = None
     experiment_id: str | None = None
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
 
 
 class GameLeaderboardMessage(Message, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from .base import Message, Part
+from .base import Message, Part, Timestamp
 
 __all__ = [
     "AvailableBeamlineStatesMessage",
@@ -37,7 +37,7 @@ class BeamlineStateMessage(Message, kw_only=True):
     name: str
     status: State
     label: str
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
 
 
 class BeamlineStateConfig(Part, kw_only=True):

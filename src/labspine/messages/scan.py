@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from .base import Message, Part
+from .base import Message, Part, Timestamp
 
 __all__ = [
     "ScanBaselineMessage",
@@ -41,7 +41,7 @@ class ScanStatusMessage(Message, kw_only=True):
     scan_parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     request_inputs: dict[Literal["arg_bundle", "inputs", "kwargs"], Any] = msgspec.field(default_factory=dict)
     info: dict[str, Any]
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
 
 
 class ScanMessage(Message, kw_only=True):
@@ -83,8 +83,8 @@ class ScanHistoryMessage(Message, kw_only=True):
     file_path: str
     exit_status: ExitStatus
     reason: Literal["user", "alarm"] | None = None
-    start_time: float
-    end_time: float
+    start_time: Timestamp
+    end_time: Timestamp
     scan_name: str
     num_points: int | None = None
     num_monitored_readouts: int | None = None

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from ..ids import new_uid
-from .base import Message, Part
+from .base import Message, Part, Timestamp
 
 __all__ = [
     "AlarmMessage",
@@ -66,7 +66,7 @@ class ServiceInfo(Part, kw_only=True):
 
     user: str
     hostname: str
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
     versions: ServiceVersions = msgspec.field(default_factory=ServiceVersions)
 
 
@@ -127,7 +127,7 @@ class DynamicMetricMessage(Message, kw_only=True):
     msg_type: ClassVar[str] = "dynamic_metric_message"
 
     metrics: dict[str, StrMetric | IntMetric | FloatMetric | BoolMetric]
-    timestamp: float = msgspec.field(default_factory=time.time)
+    timestamp: Timestamp = msgspec.field(default_factory=time.time)
 
 
 class LogMessage(Message, kw_only=True):

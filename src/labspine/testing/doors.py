@@ -85,18 +85,19 @@ def connecting(door: str) -> Iterator[Callable[..., Any]]:
     Yields:
         ``connect(url, **options)``.
     """
-    from ..connector import AsyncConnector, RedisConnector
+    from ..connector import AsyncConnector, connect_async
+    from ..connector import connect as connect_blocking
 
     made: list[Any] = []
     loop = Loop() if door == "async" else None
 
     def connect(url: str, **options: Any) -> Any:
         if loop is None:
-            connector: Any = RedisConnector(url, **options)
+            connector: Any = connect_blocking(url, **options)
         else:
 
             async def build() -> AsyncConnector:
-                return AsyncConnector(url, **options)
+                return connect_async(url, **options)
 
             connector = Blocking(loop.run(build()), loop)
         made.append(connector)

@@ -16,8 +16,16 @@ import pytest
 
 if TYPE_CHECKING:
     from ..wire.embedded import EmbeddedBroker
+    from .rabbitmq import RabbitProcess
 
-__all__ = ["broker_process", "broker_url", "fresh_broker_url"]
+__all__ = [
+    "broker_process",
+    "broker_url",
+    "fresh_broker_url",
+    "rabbitmq_process",
+    "rabbitmq_server",
+    "rabbitmq_url",
+]
 
 
 def _start(data_dir: Path) -> EmbeddedBroker:
@@ -57,3 +65,37 @@ def broker_process(tmp_path: Path) -> Iterator[EmbeddedBroker]:
     """Give a broker of this test alone, which it may kill, freeze and start again."""
     with _start(tmp_path / "broker-data") as broker:
         yield broker
+
+
+def _rabbit(directory: Path) -> Iterator[RabbitProcess]:
+    from .rabbitmq import RabbitProcess, find_rabbitmq
+
+    scripts = find_rabbitmq()
+    if scripts is None:
+        pytest.skip("needs rabbitmq-server")
+    server = RabbitProcess(directory, scripts)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitProcess]:
+    """Give the RabbitMQ that all tests of the session share: cut its connections, but do not kill it."""
+    yield from _rabbit(tmp_path_factory.mktemp("rabbitmq"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(rabbitmq_server: RabbitProcess) -> str:
+    """Give the address of a real RabbitMQ that all tests of the session share; use unique names in it."""
+    return rabbitmq_server.url
+
+
+@pytest.fixture
+def rabbitmq_process(tmp_path: Path) -> Iterator[RabbitProcess]:
+    """Give a RabbitMQ of this test alone, which it may kill and start again; each start takes 5 s."""
+    directory = tmp_path / "rabbitmq"
+    directory.mkdir()
+    yield from _rabbit(directory)

@@ -7,9 +7,11 @@ from .protocol import AsyncWire, ConnectionLost, Wire, WireOptions
 from .resp import NOTHING_YET, pack, settle
 from .sync import SyncConnection
 from .sync_wire import SyncWire
+from .template import HOLE, Template
 from .translate import ErrorReply, translated
 
 __all__ = [
+    "HOLE",
     "NOTHING_YET",
     "Address",
     "AsyncConnection",
@@ -19,6 +21,7 @@ __all__ = [
     "ErrorReply",
     "SyncConnection",
     "SyncWire",
+    "Template",
     "Wire",
     "WireOptions",
     "open_connection",

@@ -8,18 +8,19 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from ..errors import ConfigError, did_you_mean, shown
 
-__all__ = ["Address", "Sentinels", "TlsFiles", "parse_address"]
+__all__ = ["Address", "Cluster", "Sentinels", "TlsFiles", "parse_address"]
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^:/\[\]@\s]+)):(?P<port>[^:]*)")
 _ALLOWED = (
     '"host:port", "[::1]:6379", "redis://host:port/0", "rediss://...", "unix:///path/to/socket" '
-    'or "redis+sentinel://host1:26379,host2:26379/master_name"'
+    '"redis+sentinel://host1:26379,host2:26379/master_name" or "redis+cluster://host1:6379,host2:6379"'
 )
 _SENTINEL = ("redis+sentinel", "rediss+sentinel")
 _CLUSTER = ("redis+cluster", "rediss+cluster")
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
 _SENTINEL_OPTIONS = ("replicas", "sentinel_username", "sentinel_password")
 _SENTINEL_PORT = 26379
+_PORT = 6379
 _MOST_REPLICAS = 100
 
 
@@ -64,6 +65,20 @@ class Sentinels:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """
+    Where to ask which node of a Redis Cluster has what.
+
+    Args:
+        places: Host and port of some nodes; the first that answers tells the others.
+        replicas: How many replicas must have a change before it counts as done; 0 does not wait.
+    """
+
+    places: tuple[tuple[str, int], ...]
+    replicas: int = 0
+
+
+@dataclass(frozen=True)
 class Address:
     """
     Where and as whom to connect.
@@ -78,6 +93,7 @@ class Address:
         database: Number of the database, 0 or more.
         tls_files: Certificates of an encrypted link.
         sentinels: Who tells host and port; None when they are fixed.
+        cluster: The cluster that this is (without a host), or whose node this is (with one).
     """
 
     host: str = ""
@@ -89,11 +105,25 @@ class Address:
     database: int = 0
     tls_files: TlsFiles = TlsFiles()
     sentinels: Sentinels | None = None
+    cluster: Cluster | None = None
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether this is a whole cluster, and not one server."""
+        return self.cluster is not None and not self.host
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas must have a change before it counts as done."""
+        known = self.sentinels or self.cluster
+        return known.replicas if known is not None else 0
 
     def __str__(self) -> str:
         if self.path:
             return f"unix://{self.path}"
         scheme = "rediss" if self.tls else "redis"
+        if self.cluster is not None and not self.host:
+            return f"{scheme}+cluster://{','.join(_place(host, port) for host, port in self.cluster.places)}"
         if self.sentinels is not None:
             places = ",".join(_place(host, port) for host, port in self.sentinels.places)
             return f"{scheme}+sentinel://{places}/{self.sentinels.master_name}"
@@ -109,8 +139,8 @@ def parse_address(bootstrap: object) -> Address:
     Read the address of a broker.
 
     Args:
-        bootstrap: ``"host:port"``, ``"[::1]:port"``, ``redis://``, ``rediss://``, ``unix://`` or
-            ``redis+sentinel://`` URL; a list with one such text is taken too.
+        bootstrap: ``"host:port"``, ``"[::1]:port"``, ``redis://``, ``rediss://``, ``unix://``,
+            ``redis+sentinel://`` or ``redis+cluster://`` URL; a list with one such text is taken too.
 
     Returns:
         The address.
@@ -129,10 +159,7 @@ def parse_address(bootstrap: object) -> Address:
     text = bootstrap.strip()
     scheme = text.partition(":")[0].lower()
     if scheme in _CLUSTER:
-        raise ConfigError(
-            f"Redis Cluster addresses ({scheme}://) come with a later version: a cluster cannot do the steps "
-            "that Labspine's events need in one piece; use redis:// or, for a standby, redis+sentinel://"
-        )
+        return _parse_cluster(text)
     if scheme in _SENTINEL:
         return _parse_sentinels(text)
     if scheme == "unix" and "/" in text:
@@ -164,7 +191,7 @@ def _parse_url(text: str) -> Address:
     options = _options(parts, ("db", *(_TLS_OPTIONS if is_tls else ())), text)
     return Address(
         host=host,
-        port=_port(port_text, text) if port_text else 6379,
+        port=_port(port_text, text) if port_text else _PORT,
         tls=is_tls,
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
@@ -186,9 +213,6 @@ def _parse_sentinels(text: str) -> Address:
     known = ("db", *_SENTINEL_OPTIONS, *(_TLS_OPTIONS if is_tls else ()))
     options = _options(parts, known, text)
     username, _, password = login.partition(":")
-    replicas = _number("replicas", options.get("replicas", ""), text)
-    if replicas > _MOST_REPLICAS:
-        raise ConfigError(f'replicas={replicas} in "{_masked(text)}": at most {_MOST_REPLICAS}')
     return Address(
         tls=is_tls,
         username=unquote(username) or None,
@@ -196,21 +220,56 @@ def _parse_sentinels(text: str) -> Address:
         database=_number("database", database or options.get("db", ""), text),
         tls_files=_tls_files(options, text),
         sentinels=Sentinels(
-            places=tuple(_sentinel(place, text) for place in hosts.split(",")),
+            places=_places(hosts, text, what="sentinel", port=_SENTINEL_PORT),
             master_name=unquote(name),
-            replicas=replicas,
+            replicas=_replicas(options, text),
             username=options.get("sentinel_username"),
             password=options.get("sentinel_password"),
         ),
     )
 
 
-def _sentinel(place: str, whole: str) -> tuple[str, int]:
-    has_port = ":" in place.rpartition("]")[2]
-    address = _HOST_PORT.fullmatch(place if has_port else f"{place}:{_SENTINEL_PORT}")
-    if address is None:
-        raise ConfigError(f'the sentinel "{shown(place)}" in "{_masked(whole)}" is not host:port')
-    return address["v6"] or address["host"], _port(address["port"], whole)
+def _parse_cluster(text: str) -> Address:
+    parts = urlsplit(text)
+    login, _, hosts = parts.netloc.rpartition("@")
+    if not hosts:
+        raise ConfigError(
+            f'the address "{_masked(text)}" must name some nodes: expected '
+            '"redis+cluster://host1:6379,host2:6379"'
+        )
+    if parts.path.strip("/") not in ("", "0"):
+        raise ConfigError(
+            f'"{_masked(text)}" names a database, and a Redis Cluster has only one: leave it out'
+        )
+    is_tls = parts.scheme == "rediss+cluster"
+    options = _options(parts, ("replicas", *(_TLS_OPTIONS if is_tls else ())), text)
+    username, _, password = login.partition(":")
+    return Address(
+        tls=is_tls,
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        tls_files=_tls_files(options, text),
+        cluster=Cluster(_places(hosts, text, what="node", port=_PORT), _replicas(options, text)),
+    )
+
+
+def _replicas(options: dict[str, str], whole: str) -> int:
+    replicas = _number("replicas", options.get("replicas", ""), whole)
+    if replicas > _MOST_REPLICAS:
+        raise ConfigError(f'replicas={replicas} in "{_masked(whole)}": at most {_MOST_REPLICAS}')
+    return replicas
+
+
+def _places(hosts: str, whole: str, *, what: str, port: int) -> tuple[tuple[str, int], ...]:
+    """Read several ``host:port``, separated by commas."""
+    places = []
+    for place in hosts.split(","):
+        has_port = ":" in place.rpartition("]")[2]
+        address = _HOST_PORT.fullmatch(place if has_port else f"{place}:{port}")
+        if address is None:
+            raise ConfigError(f'the {what} "{shown(place)}" in "{_masked(whole)}" is not host:port')
+        places.append((address["v6"] or address["host"], _port(address["port"], whole)))
+    return tuple(places)
 
 
 def _parse_unix(text: str) -> Address:

@@ -64,17 +64,19 @@ class AsyncioWire:
         self._commands = _Line()
         self._bulk = _Line()
         self._waiters: list[AsyncConnection] = []
-        self._busy_waiters: set[AsyncConnection] = set()
+        self._busy_waiters: dict[AsyncConnection, asyncio.Task[Any] | None] = {}
 
     @classmethod
     def made_for(
         cls, address: Address, options: WireOptions | None = None, context: ssl.SSLContext | None = None
     ) -> AsyncioWire:
-        """Make the wire that an address asks for: one that waits for replicas, or this one."""
+        """Make the wire that an address asks for: to a cluster, one that waits for replicas, or this one."""
+        from .cluster.asyncio_wire import ClusterAsyncioWire
         from .confirmed import ConfirmedAsyncioWire
 
-        waits = address.sentinels is not None and address.sentinels.replicas > 0
-        return (ConfirmedAsyncioWire if waits else cls)(address, options, context)
+        if address.is_cluster:
+            return ClusterAsyncioWire(address, options, context)
+        return (ConfirmedAsyncioWire if address.replicas else cls)(address, options, context)
 
     async def connect(self) -> None:
         """
@@ -137,7 +139,7 @@ class AsyncioWire:
         connection = self._waiters.pop() if self._waiters else None
         if connection is None or connection.is_closed:
             connection = await self._opened()
-        self._busy_waiters.add(connection)
+        self._busy_waiters[connection] = asyncio.current_task()
         is_done = False
         try:
             replies = settle(ask, await connection.exchange(ask, wait_s=ask.block_s or 0.0))
@@ -150,7 +152,7 @@ class AsyncioWire:
                 else lost_before_sending(self.address, lost)
             ) from lost
         finally:
-            self._busy_waiters.discard(connection)
+            self._busy_waiters.pop(connection, None)
             is_fresh = is_done and not self._is_closed and connection.address is self.address
             if is_fresh and len(self._waiters) < _IDLE_WAITERS:
                 self._waiters.append(connection)
@@ -191,6 +193,10 @@ class AsyncioWire:
                 "an AsyncConnector belongs to the event loop and process that first used it: make a new one"
             )
 
+    async def open_link(self) -> AsyncConnection:
+        """Open a connection that the caller owns, as a subscriber needs; raises as `open_connection` does."""
+        return await open_connection(self.address, self.options, self._context)
+
     async def log_in(self, address: Address, check: Exchange) -> None:
         """See `SyncWire.log_in`."""
         self._check_place()
@@ -211,6 +217,12 @@ class AsyncioWire:
                 old.close()
         while self._waiters:
             self._waiters.pop().close()
+
+    def break_off(self, owner: asyncio.Task[Any]) -> None:
+        """End what a task waits for on the server: it gets `NotConnected`."""
+        for connection, waiter in list(self._busy_waiters.items()):
+            if waiter is owner:
+                connection.close()
 
     def distrust(self) -> None:
         """

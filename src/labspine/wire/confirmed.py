@@ -66,13 +66,9 @@ def _result(results: list[Any]) -> list[Any]:
     return replies
 
 
-def _wanted(address: Address) -> int:
-    return address.sentinels.replicas if address.sentinels is not None else 0
-
-
 def _wait(address: Address, options: WireOptions) -> Exchange:
     limit_ms = round(1000 * min(_LONGEST_WAIT_S, options.timeout_s / 2))
-    return Exchange((("WAIT", _wanted(address), limit_ms),), readonly=True)
+    return Exchange((("WAIT", address.replicas, limit_ms),), readonly=True)
 
 
 def _judged(asks: list[Exchange], results: list[Any], address: Address) -> list[Any]:
@@ -80,8 +76,8 @@ def _judged(asks: list[Exchange], results: list[Any], address: Address) -> list[
     *results, told = results
     if isinstance(told, LabspineError):
         why = f"whether replicas have it is unknown ({told})"
-    elif int(told[0]) < _wanted(address):
-        why = f"only {told[0]} of {_wanted(address)} replicas confirmed it in time"
+    elif int(told[0]) < address.replicas:
+        why = f"only {told[0]} of {address.replicas} replicas confirmed it in time"
     else:
         return results
     text = f"{address}: the master has done this, but {why}: it is lost if the master dies now"

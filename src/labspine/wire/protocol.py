@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -66,6 +68,9 @@ class Wire(Protocol):
     def exchange_many(self, asks: list[Exchange]) -> list[Any]:
         """Send several exchanges in one write; each result is a list of replies, or the error of that one."""
 
+    def break_off(self, owner: threading.Thread) -> None:
+        """End what a thread waits for on the server (`Exchange.block_s`): it gets `NotConnected`."""
+
     def close(self) -> None:
         """Close every connection; later calls raise `NotConnected`."""
 
@@ -79,6 +84,9 @@ class AsyncWire(Protocol):
 
     async def exchange_many(self, asks: list[Exchange]) -> list[Any]:
         """Do as `Wire.exchange_many` does, for one task."""
+
+    def break_off(self, owner: asyncio.Task[Any]) -> None:
+        """End what a task waits for on the server (`Exchange.block_s`): it gets `NotConnected`."""
 
     async def close(self) -> None:
         """Close every connection; later calls raise `NotConnected`."""

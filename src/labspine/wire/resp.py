@@ -31,6 +31,9 @@ NOTHING_YET = False
 
 _MOST_LENGTHS = 2048
 _MOST_COUNTS = 32
+_MOST_WORDS = 4096
+_LONGEST_WORD = 200
+_known_words: dict[Argument, bytes] = {}
 _MULTI = b"*1\r\n$5\r\nMULTI"
 _EXEC = b"\r\n*1\r\n$4\r\nEXEC\r\n"
 # Each piece begins with the line end of the piece before it, so that an argument costs two pieces, not three.
@@ -67,7 +70,10 @@ def pack(ask: Exchange) -> bytes | list[bytes]:
         else:
             append((b"\r\n*%d" if parts else b"*%d") % count)
         for argument in command:
-            raw = argument if type(argument) is bytes else _raw(argument)
+            if type(argument) is not bytes:
+                append(_known_words.get(argument) or _learn_word(argument))
+                continue
+            raw = argument
             length = len(raw)
             if length < _MOST_LENGTHS:
                 append(_LENGTHS[length])
@@ -77,6 +83,17 @@ def pack(ask: Exchange) -> bytes | list[bytes]:
             append(raw)
     append(_EXEC if ask.transaction else b"\r\n")
     return b"".join(parts) if largest <= GATHER_ABOVE_BYTES else _joined_small(parts)
+
+
+def _learn_word(word: Argument) -> bytes:
+    """Pack a name or a number, and remember it: names of channels and keys come again and again."""
+    raw = _raw(word)
+    packed = b"\r\n$%d\r\n%b" % (len(raw), raw)
+    if len(raw) <= _LONGEST_WORD:
+        if len(_known_words) >= _MOST_WORDS:
+            _known_words.clear()
+        _known_words[word] = packed
+    return packed
 
 
 def _packed_pair(name: Argument, key: Argument) -> bytes:

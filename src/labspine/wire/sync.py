@@ -53,7 +53,7 @@ class SyncConnection:
         self.address = address
         self.is_closed = False
         self.used_mono_s = mono_s()
-        self._timeout_s = options.timeout_s
+        self._timeout_s = -1.0
         self._reader = new_reader()
         self._buffer = bytearray(_BUFFER_BYTES)
         place = address if address.sentinels is None else find_master(address, options, context)
@@ -77,7 +77,9 @@ class SyncConnection:
             raise
 
     def limit(self, timeout_s: float) -> None:
-        """Set the longest wait of one send or receive, in seconds."""
+        """Set the longest wait of one send or receive, in seconds; costs nothing if it is that already."""
+        if timeout_s == self._timeout_s:
+            return
         self._timeout_s = timeout_s
         if self._kernel_limits:
             limit = struct.pack("ll", int(timeout_s), int(timeout_s % 1 * 1_000_000))

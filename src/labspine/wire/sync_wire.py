@@ -65,16 +65,18 @@ class SyncWire:
     def made_for(
         cls, address: Address, options: WireOptions | None = None, context: ssl.SSLContext | None = None
     ) -> SyncWire:
-        """Make the wire that an address asks for: one that waits for replicas, or this one."""
+        """Make the wire that an address asks for: to a cluster, one that waits for replicas, or this one."""
+        from .cluster.sync_wire import ClusterSyncWire
         from .confirmed import ConfirmedSyncWire
 
-        waits = address.sentinels is not None and address.sentinels.replicas > 0
-        return (ConfirmedSyncWire if waits else cls)(address, options, context)
+        if address.is_cluster:
+            return ClusterSyncWire(address, options, context)
+        return (ConfirmedSyncWire if address.replicas else cls)(address, options, context)
 
     def _begin(self) -> None:
         self._slots = tuple(_Slot() for _ in range(_SLOTS))
         self._waiters: list[SyncConnection] = []
-        self._busy_waiters: set[SyncConnection] = set()
+        self._busy_waiters: dict[SyncConnection, threading.Thread] = {}
         self._closing = threading.Event()
         if self._is_closed:
             self._closing.set()
@@ -175,7 +177,7 @@ class SyncWire:
         if connection.is_stale():
             connection.close()
             connection = self._opened()
-        self._busy_waiters.add(connection)
+        self._busy_waiters[connection] = threading.current_thread()
         try:
             connection.limit((ask.block_s or 0.0) + self.options.timeout_s)
             return settle(ask, connection.exchange(ask))
@@ -186,7 +188,7 @@ class SyncWire:
                 else lost_before_sending(self.address, lost)
             ) from lost
         finally:
-            self._busy_waiters.discard(connection)
+            self._busy_waiters.pop(connection, None)
             if not connection.is_closed:
                 self._put_back(connection)
 
@@ -233,6 +235,10 @@ class SyncWire:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         raise NotConnected(f"this connector to {self.address} is closed")
 
+    def open_link(self) -> SyncConnection:
+        """Open a connection that the caller owns, as a subscriber needs; raises as `SyncConnection` does."""
+        return SyncConnection(self.address, self.options, self._context)
+
     def log_in(self, address: Address, check: Exchange) -> None:
         """
         Go on as another user, if the server accepts it; else nothing changes.
@@ -256,6 +262,12 @@ class SyncWire:
             raise lost_before_sending(address, lost) from lost
         self.address = address
         self._close_unused(self.options.timeout_s)
+
+    def break_off(self, owner: threading.Thread) -> None:
+        """End what a thread waits for on the server: it gets `NotConnected`."""
+        for connection, waiter in list(self._busy_waiters.items()):
+            if waiter is owner:
+                connection.abort()
 
     def distrust(self) -> None:
         """Close what nobody uses now: another link to this broker was found dead, so these may be, too."""

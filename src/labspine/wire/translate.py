@@ -29,8 +29,17 @@ _KINDS: dict[str, tuple[type[LabspineError], str]] = {
     "BUSY": (ServerError, "the server is busy with a script"),
     "MASTERDOWN": (ServerError, "this replica has lost its master"),
     "NOREPLICAS": (ServerError, "the server has too few replicas to accept changes"),
-    "CLUSTERDOWN": (ServerError, "the cluster is down"),
-    "MOVED": (ServerError, "the server is a node of a Redis Cluster, which comes with a later version"),
+    "CLUSTERDOWN": (ServerError, "the cluster is down, or nobody serves this slot"),
+    "MOVED": (
+        ServerError,
+        "the server is a node of a Redis Cluster: use redis+cluster://host1:6379,host2:6379",
+    ),
+    "ASK": (
+        ServerError,
+        "the server is a node of a Redis Cluster: use redis+cluster://host1:6379,host2:6379",
+    ),
+    "TRYAGAIN": (ServerError, "the slot of these keys is just being moved to another node"),
+    "CROSSSLOT": (InvalidOperation, "the keys lie on different slots of a Redis Cluster"),
     "EXECABORT": (ServerError, "the transaction was given up: one of its commands was refused"),
 }
 
@@ -50,9 +59,14 @@ def translated(reply: ErrorReply, command: Command) -> LabspineError:
     Returns:
         An error of `labspine.errors` with the server's own words in its text.
     """
-    words = str(reply)
+    error = _understood(str(reply), _named(command))
+    if isinstance(error, ServerError):
+        error.said = str(reply)
+    return error
+
+
+def _understood(words: str, where: str) -> LabspineError:
     prefix = words.partition(" ")[0]
-    where = _named(command)
     if prefix in _KINDS:
         kind, meaning = _KINDS[prefix]
         return kind(f'{where}: {meaning}; it said "{shown(words, 200)}"')

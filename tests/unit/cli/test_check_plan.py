@@ -60,3 +60,15 @@ def test_without_a_lab_it_asks_for_one() -> None:
 
     with pytest.raises(ConfigError, match="--demo"):
         app(["check-plan", "count", "det"], standalone_mode=False)
+
+
+def test_the_first_steps_and_the_devices_are_listed_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("scan", "det", "x", "-5", "5", "3", "--steps", "5", "--json") == 0
+    facts = said(capsys)
+    assert facts["first_steps"][-1].startswith("set x -5.0")
+    assert (len(facts["first_steps"]), facts["steps_by_command"]["set"]) == (5, 3)
+    assert facts["devices"] == ["det", "x"]
+    run("scan", "det", "x", "-5", "5", "3", "--steps", "2")
+    assert "1 stage det" in capsys.readouterr().out
+    run("scan", "det", "x", "-5", "5", "3", "--json")
+    assert "first_steps" not in said(capsys)

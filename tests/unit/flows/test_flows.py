@@ -17,7 +17,7 @@ from labspine.errors import (
     ServerError,
     TooLarge,
 )
-from labspine.flows import Exchange, Numbering, Recording, checks, events, history, lists, state
+from labspine.flows import Exchange, Numbering, Recording, checks, events, history, lists, state, streams
 from labspine.flows.events import LARGEST_RECORDED_BYTES
 
 SEGMENT = MessageEndpoints.scan_segment()
@@ -234,3 +234,21 @@ def test_the_error_of_a_whole_write_is_told_apart_for_each_event() -> None:
     (_, one), (_, two) = unsettled(shared), unsettled(shared)
     assert one.unsettled is not two.unsettled
     assert shared.unsettled is None
+
+
+def test_the_place_of_a_stream_is_read_in_one_step_or_from_its_ends() -> None:
+    entry = [b"a", b"b"]
+    flow = streams.place_of("log")
+    assert next(flow).commands == (("XINFO", "STREAM", "log"),)
+    facts = [b"length", 2, b"last-generated-id", b"9-1", b"entries-added", 7, b"first-entry", [b"8-0", entry]]
+    assert ended(flow, [facts]) == streams.StreamPlace((8, 0), (9, 1), 2, 7)
+
+    flow = streams.place_of("log")
+    next(flow)
+    assert ended(flow, ServerError("XINFO log: ERR no such key")) == streams.StreamPlace((0, 0), (0, 0), 0, 0)
+
+    flow = streams.place_of("log")
+    next(flow)
+    asked = flow.throw(PermissionDenied("XINFO"))
+    assert [command[0] for command in asked.commands] == ["XRANGE", "XREVRANGE"]
+    assert ended(flow, [[[b"3-0", entry]], [[b"5-0", entry]]]) == streams.StreamPlace((3, 0), (5, 0), 1, None)

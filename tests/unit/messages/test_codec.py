@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import time
+import tracemalloc
 import uuid
 from typing import Any
 
@@ -29,6 +30,7 @@ from labspine.messages import (
     stamp,
     without_stamp,
 )
+from labspine.messages.limits import MAX_PAYLOAD_BYTES
 
 _HEAD = "81ad5f5f6265635f636f6465635f5f83ac656e636f6465725f6e616d65aa4245434d657373616765a9747970655f6e616d65"
 GOLDEN: list[tuple[Message, str]] = [
@@ -361,3 +363,30 @@ def test_the_place_in_deep_and_in_shared_values_is_found_quickly() -> None:
         encode(VariableMessage(value=deep))
 
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("content", [b"x" * (64 << 20), "x" * (64 << 20)], ids=["bytes", "text"])
+def test_bytes_and_text_above_the_limit_are_refused_before_they_are_copied(content: object) -> None:
+    message = VariableMessage(value=content)
+    encode(VariableMessage(value="small"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match=f"{64 << 20} bytes: at most"):
+            encode(message)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 1 << 20
+
+
+@pytest.mark.parametrize("left_over", [-1, 0, 1])
+def test_the_limit_holds_to_the_byte(left_over: int) -> None:
+    around = len(encode(VariableMessage(value={"a": b"x" * 100_000}))) - 100_000
+    message = VariableMessage(value={"a": b"x" * (MAX_PAYLOAD_BYTES - around + left_over)})
+
+    if left_over <= 0:
+        assert len(encode(message)) == MAX_PAYLOAD_BYTES + left_over
+    else:
+        with pytest.raises(TooLarge):
+            encode(message)

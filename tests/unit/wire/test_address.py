@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from labspine.errors import ConfigError
 from labspine.wire import Address, parse_address
-from labspine.wire.address import Sentinels, TlsFiles
+from labspine.wire.address import Cluster, Sentinels, TlsFiles
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,12 @@ def test_addresses_are_understood(text: object, wanted: Address) -> None:
         "redis+sentinel://a:x/mymaster",
         "redis+sentinel://a,,b/mymaster",
         "redis+sentinel://a/mymaster/x",
+        "redis+cluster://",
+        "redis+cluster://a,,b",
+        "redis+cluster://a:x",
+        "redis+cluster://a/1",
+        "redis+cluster://a?replicas=1000",
+        "redis+cluster://a?ssl_ca_certs=/ca.pem",
         "redis+sentinel://a/mymaster?replicas=-1",
         "redis+sentinel://a/mymaster?replicas=1000",
         "redis+sentinel://a/mymaster?ssl_ca_certs=/ca.pem",
@@ -97,10 +105,15 @@ def test_wrong_addresses_are_refused(text: object) -> None:
         parse_address(text)
 
 
-@pytest.mark.parametrize("scheme", ["redis+cluster", "rediss+cluster"])
-def test_what_comes_later_says_so(scheme: str) -> None:
-    with pytest.raises(ConfigError, match="later version"):
-        parse_address(f"{scheme}://h:1")
+def test_the_nodes_of_a_cluster_are_read() -> None:
+    address = parse_address("rediss+cluster://me:pw@[::1]:7000,b?replicas=2&ssl_ca_certs=/ca.pem")
+    assert address.cluster == Cluster((("::1", 7000), ("b", 6379)), replicas=2)
+    assert (address.is_cluster, address.replicas, address.tls) == (True, 2, True)
+    assert (address.username, address.password, address.tls_files.ca_file) == ("me", "pw", "/ca.pem")
+    assert str(address) == "rediss+cluster://[::1]:7000,b:6379"
+    node = replace(address, host="b", port=6379)
+    assert not node.is_cluster
+    assert str(node) == "rediss://b:6379"
 
 
 def test_an_unknown_option_names_the_near_one() -> None:

@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Any
 
 from ...endpoints import EndpointInfo, MessageEndpoints
-from ...errors import AuthenticationError, InvalidArgument, NotConnected
+from ...errors import AuthenticationError, DeadlinePassed, InvalidArgument, NotConnected
 from ...flows import Recording, ServerReport, checks, events, server
 from ...messages import AlarmMessage, ClientInfoMessage, ErrorInfo, MessagingServiceContent
-from ...wire import AsyncConnection, AsyncioWire, open_connection
+from ...wire import AsyncConnection, AsyncioWire
 from ..batch import Batch
 from ..callbacks import Callback
 from ..counters import Counters
@@ -70,8 +70,9 @@ class AsyncConnector(AsyncOperations):
             distrust=self._wire.distrust,
             counters=self.counters,
             timeout_s=self.options.timeout_s,
+            in_cluster=self.options.in_cluster,
         )
-        self._streams = AsyncStreamReader(self._perform, self._workers)
+        self._streams = AsyncStreamReader(self._perform, self._workers, break_off=self._wire.break_off)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.address)!r}, profile={self._profile!r})"
@@ -85,6 +86,11 @@ class AsyncConnector(AsyncOperations):
     def port(self) -> int:
         """The port of the broker."""
         return self.address.port
+
+    @property
+    def username(self) -> str:
+        """Who is logged in; ``default`` if nobody in particular."""
+        return self.address.username or "default"
 
     # --- life ---
 
@@ -104,6 +110,21 @@ class AsyncConnector(AsyncOperations):
             await self._wire.connect()
         except (NotConnected, AuthenticationError):
             return False
+        return True
+
+    async def redis_server_is_running(self) -> bool:
+        """Tell whether a server answers, even one that does not accept the login."""
+        try:
+            await self._wire.connect()
+        except AuthenticationError:
+            return True
+        except (NotConnected, DeadlinePassed):
+            return False
+        return True
+
+    async def ping(self) -> bool:
+        """Ask for a sign of life; True when it came, `NotConnected` or `DeadlinePassed` when not."""
+        await self._wire.connect()
         return True
 
     async def authenticate(self, *, username: str = "default", password: str | None = None) -> None:
@@ -309,6 +330,17 @@ class AsyncConnector(AsyncOperations):
         await self._streams.remove([s for s in found if s.is_stream])
         return bool(found)
 
+    def any_stream_is_registered(self, topics: Endpoints, cb: Callback) -> bool:
+        """
+        Tell whether a function is registered on one of some streams.
+
+        Args:
+            topics: A stream or a list of them; others never count.
+            cb: The function.
+        """
+        places = chosen_endpoints(topics, None, self.options)
+        return bool(matching(self._streams.subscriptions(), places, cb))
+
     # --- notes to people ---
 
     async def raise_alarm(
@@ -400,7 +432,15 @@ class AsyncConnector(AsyncOperations):
 
     async def server_report(self) -> ServerReport:
         """Ask the broker for its version, clock, persistence and memory policy."""
-        return await self._perform(server.server_report())
+        return await self._perform(server.server_report(in_cluster=self.options.in_cluster))
+
+    async def acl_list(self) -> list[str]:
+        """List the users of the server and their rules; `PermissionDenied` unless you administer it."""
+        return await self._perform(server.access_list())
+
+    async def acl_getuser(self, username: str) -> dict[str, object] | None:
+        """Read the rules of one user of the server; None if there is none; `PermissionDenied` as above."""
+        return await self._perform(server.access_of(username))
 
     # --- many at once ---
 
@@ -425,4 +465,4 @@ class AsyncConnector(AsyncOperations):
         return Recording(self._senders.current(), self.options.history_cap)
 
     async def _open_reader(self) -> AsyncConnection:
-        return await open_connection(self.address, self.options.wire(), self.options.tls)
+        return await self._wire.open_link()

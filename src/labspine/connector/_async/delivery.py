@@ -13,9 +13,10 @@ from ...messages import decode
 from ..callbacks import callback_name
 from ..counters import Counters
 from ..message_object import Gap, MessageObject
+from ..pages import SharedPages
 from ..subscriptions import CATCH_UP, LAST_VALUE, Item, Subscription
 from ..tracking import Mark, Verdict, read_mark
-from .workers import call, pause
+from .workers import AsyncGate, call, pause
 
 __all__ = ["AsyncDelivery"]
 
@@ -36,6 +37,8 @@ class AsyncDelivery:
     def __init__(self, perform: Callable[..., Any], counters: Counters) -> None:
         self._perform = perform
         self._counters = counters
+        self._pages = SharedPages()
+        self._reading = AsyncGate()
 
     async def work(self, subscription: Subscription) -> bool:
         """Do all that a subscription has to do now, whatever goes wrong; tells whether anybody was called."""
@@ -110,7 +113,7 @@ class AsyncDelivery:
         """After a reconnect: deliver the stored value of each channel, unless it is what came last."""
         channels = list(subscription.last_plain) if subscription.endpoint.is_pattern else [subscription.key]
         for channel in channels:
-            payload = await self._perform(history.stored_value(channel))
+            payload = await self._perform(history.stored_value(subscription.endpoint.tag.encode() + channel))
             if payload is None or subscription.last_plain.get(channel) == hash(payload):
                 continue
             await self._deliver(subscription, [(channel, payload, 0)])
@@ -119,23 +122,27 @@ class AsyncDelivery:
 
     async def _catch_up(self, subscription: Subscription) -> None:
         """Read what was missed, until nothing is missing and the queue takes over again."""
-        while subscription.may_read():
-            try:
-                await self._read_on(subscription)
-                subscription.settling()
-                await self._read_on(subscription)
-                subscription.settled()
-            except (NotConnected, DeadlinePassed, ServerError) as error:
-                _log.warning(
-                    "cannot read what %s missed, trying again: %s", subscription.endpoint.endpoint, error
-                )
-                subscription.unsettled()
-                await pause(_RETRY_S)
-            except LabspineError:
-                _log.exception("cannot read what %s missed", subscription.endpoint.endpoint)
-                subscription.settling()
-                subscription.settled()
-                await self._tell_gap(subscription, subscription.key, None)
+        self._pages.begin(subscription)
+        try:
+            while subscription.may_read():
+                try:
+                    await self._read_on(subscription)
+                    subscription.settling()
+                    await self._read_on(subscription)
+                    subscription.settled()
+                except (NotConnected, DeadlinePassed, ServerError) as error:
+                    _log.warning(
+                        "cannot read what %s missed, trying again: %s", subscription.endpoint.endpoint, error
+                    )
+                    subscription.unsettled()
+                    await pause(_RETRY_S)
+                except LabspineError:
+                    _log.exception("cannot read what %s missed", subscription.endpoint.endpoint)
+                    subscription.settling()
+                    subscription.settled()
+                    await self._tell_gap(subscription, subscription.key, None)
+        finally:
+            self._pages.end(subscription)
 
     async def _read_on(self, subscription: Subscription) -> None:
         """Read from the present position to the end."""
@@ -144,7 +151,7 @@ class AsyncDelivery:
             return
         count, is_trimmed = 0, False
         while not subscription.is_closed:
-            page = await self._perform(history.page(subscription.source or "", subscription.position, count))
+            page = await self._page(subscription, count)
             is_trimmed = is_trimmed or (page.is_trimmed and subscription.tells_trimmed)
             for entry in page.entries:
                 if subscription.listens_to(entry.channel):
@@ -154,6 +161,17 @@ class AsyncDelivery:
                 subscription.tells_trimmed = True
                 return
             count = page.next_count
+
+    async def _page(self, subscription: Subscription, count: int) -> history.Page:
+        """Read a page of the history, unless another subscription that is behind has just read the same."""
+        source, position = subscription.source or "", subscription.position
+        key = (source, subscription.heard_since, position, count)
+        async with self._reading:
+            page = self._pages.get(key)
+            if page is None:
+                page = await self._perform(history.page(source, position, count))
+                self._pages.put(key, page)
+            return page
 
     async def _replay(self, subscription: Subscription, entry: Entry, is_trimmed: bool) -> None:
         mark = read_mark(b"\x82" + entry.stamp)

@@ -40,7 +40,7 @@ class AsyncOperations:
         self._cursors = Cursors()
 
     def _at(self, endpoint: EndpointInfo[M]) -> EndpointInfo[M]:
-        return located(endpoint, self._profile)
+        return located(endpoint, self._profile, in_cluster=self.options.in_cluster)
 
     async def _do(self, flow: Flow[Outcome], pipe: Batch | None = None) -> Outcome:
         """Perform a flow, or put it into a pipeline."""
@@ -130,7 +130,8 @@ class AsyncOperations:
         Raises:
             TooLarge: If there are more.
         """
-        return await self._perform(state.keys(located_pattern(pattern, self._profile), limit))
+        place = located_pattern(pattern, self._profile, in_cluster=self.options.in_cluster)
+        return await self._perform(state.keys(place, limit))
 
     # --- streams ---
 
@@ -200,6 +201,22 @@ class AsyncOperations:
             reader=user_id,
         )
         return await self._perform(flow)
+
+    async def raw_xread(
+        self, stream_keys: Mapping[str, str], *, count: int | None = None, block_s: float | None = None
+    ) -> list[tuple[str, list[tuple[str, dict[str, bytes]]]]]:
+        """
+        Read entries of any streams as they are: no catalogue, no profile, nothing decoded.
+
+        Args:
+            stream_keys: The key of each stream, and the id after which to read; ``"0"`` from the beginning.
+            count: How many entries of each at most.
+            block_s: Wait up to so many seconds for an entry.
+
+        Returns:
+            For each stream with news its key and its entries: id and fields.
+        """
+        return await self._perform(streams.raw_xread(stream_keys, count=count, block_s=block_s))
 
     async def xrange(
         self, endpoint: Endpoint, min: str = "-", max: str = "+", *, count: int | None = None

@@ -38,6 +38,7 @@ class AsyncReader:
         distrust: Called when a link was silent: others may be dead, too.
         counters: Where to count.
         timeout_s: Longest wait for a confirmation, in seconds.
+        in_cluster: Whether histories lie on other nodes than this connection leads to.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class AsyncReader:
         distrust: Callable[[], None],
         counters: Counters,
         timeout_s: float,
+        in_cluster: bool = False,
     ) -> None:
         self._connect = connect
         self._perform = perform
@@ -56,6 +58,7 @@ class AsyncReader:
         self._distrust = distrust
         self._counters = counters
         self._timeout_s = timeout_s
+        self._in_cluster = in_cluster
         self._is_closed = False
         self._routes = Routes(workers.wake)
         self._connection: AsyncConnection | None = None
@@ -190,8 +193,11 @@ class AsyncReader:
             self._routes.conclude(reply)
 
     async def _ends(self, connection: AsyncConnection) -> dict[str, history.EntryId]:
-        """Ask on the new connection itself where the histories end now."""
+        """Ask on the new connection itself where the histories end now; on a cluster, those who have them."""
         flow = history.last_ids(self._routes.sources())
+        if self._in_cluster:
+            known: dict[str, history.EntryId] = await self._perform(flow)
+            return known
         try:
             ask = next(flow)
             while True:
@@ -258,7 +264,9 @@ class AsyncReader:
         connection = self._connection
         try:
             positions = await self._perform(history.last_ids(self._routes.sources()))
-            if connection is not None and connection is self._connection:
+            if self._in_cluster:
+                self._routes.doubt(positions)
+            elif connection is not None and connection is self._connection:
                 self._write(self._routes.ask_ping(positions))
         except LabspineError as error:
             _log.debug("no barrier this time: %s", error)

@@ -13,7 +13,7 @@ from ...flows import Numbering
 from ...ids import new_sender
 from ..subscriptions import Subscription
 
-__all__ = ["MAY_BE_COROUTINE", "AsyncWorkers", "Senders", "call", "new_lock", "pause"]
+__all__ = ["MAY_BE_COROUTINE", "AsyncGate", "AsyncWorkers", "Senders", "call", "new_lock", "pause"]
 
 MAY_BE_COROUTINE = True
 
@@ -78,6 +78,10 @@ class AsyncWorkers:
             task.cancel()
         if others:
             await asyncio.wait(others, timeout=5.0)
+
+
+class AsyncGate(asyncio.Lock):
+    """Let one task at a time read a history, so that others can share what it read."""
 
 
 class Senders:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ...endpoints import EndpointInfo, MessageEndpoints
-from ...errors import AuthenticationError, InvalidArgument, NotConnected
+from ...errors import AuthenticationError, DeadlinePassed, InvalidArgument, NotConnected
 from ...flows import Recording, ServerReport, checks, events, server
 from ...messages import AlarmMessage, ClientInfoMessage, ErrorInfo, MessagingServiceContent
 from ...wire import SyncConnection, SyncWire
@@ -71,8 +71,9 @@ class RedisConnector(Operations):
             distrust=self._wire.distrust,
             counters=self.counters,
             timeout_s=self.options.timeout_s,
+            in_cluster=self.options.in_cluster,
         )
-        self._streams = StreamReader(self._perform, self._workers)
+        self._streams = StreamReader(self._perform, self._workers, break_off=self._wire.break_off)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.address)!r}, profile={self._profile!r})"
@@ -86,6 +87,11 @@ class RedisConnector(Operations):
     def port(self) -> int:
         """The port of the broker."""
         return self.address.port
+
+    @property
+    def username(self) -> str:
+        """Who is logged in; ``default`` if nobody in particular."""
+        return self.address.username or "default"
 
     # --- life ---
 
@@ -105,6 +111,21 @@ class RedisConnector(Operations):
             self._wire.connect()
         except (NotConnected, AuthenticationError):
             return False
+        return True
+
+    def redis_server_is_running(self) -> bool:
+        """Tell whether a server answers, even one that does not accept the login."""
+        try:
+            self._wire.connect()
+        except AuthenticationError:
+            return True
+        except (NotConnected, DeadlinePassed):
+            return False
+        return True
+
+    def ping(self) -> bool:
+        """Ask for a sign of life; True when it came, `NotConnected` or `DeadlinePassed` when not."""
+        self._wire.connect()
         return True
 
     def authenticate(self, *, username: str = "default", password: str | None = None) -> None:
@@ -310,6 +331,17 @@ class RedisConnector(Operations):
         self._streams.remove([s for s in found if s.is_stream])
         return bool(found)
 
+    def any_stream_is_registered(self, topics: Endpoints, cb: Callback) -> bool:
+        """
+        Tell whether a function is registered on one of some streams.
+
+        Args:
+            topics: A stream or a list of them; others never count.
+            cb: The function.
+        """
+        places = chosen_endpoints(topics, None, self.options)
+        return bool(matching(self._streams.subscriptions(), places, cb))
+
     # --- notes to people ---
 
     def raise_alarm(self, severity: int, info: ErrorInfo, metadata: dict[str, Any] | None = None) -> None:
@@ -399,7 +431,15 @@ class RedisConnector(Operations):
 
     def server_report(self) -> ServerReport:
         """Ask the broker for its version, clock, persistence and memory policy."""
-        return self._perform(server.server_report())
+        return self._perform(server.server_report(in_cluster=self.options.in_cluster))
+
+    def acl_list(self) -> list[str]:
+        """List the users of the server and their rules; `PermissionDenied` unless you administer it."""
+        return self._perform(server.access_list())
+
+    def acl_getuser(self, username: str) -> dict[str, object] | None:
+        """Read the rules of one user of the server; None if there is none; `PermissionDenied` as above."""
+        return self._perform(server.access_of(username))
 
     # --- many at once ---
 
@@ -424,4 +464,4 @@ class RedisConnector(Operations):
         return Recording(self._senders.current(), self.options.history_cap)
 
     def _open_reader(self) -> SyncConnection:
-        return SyncConnection(self.address, self.options.wire(), self.options.tls)
+        return self._wire.open_link()

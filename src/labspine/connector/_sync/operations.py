@@ -41,7 +41,7 @@ class Operations:
         self._cursors = Cursors()
 
     def _at(self, endpoint: EndpointInfo[M]) -> EndpointInfo[M]:
-        return located(endpoint, self._profile)
+        return located(endpoint, self._profile, in_cluster=self.options.in_cluster)
 
     def _do(self, flow: Flow[Outcome], pipe: Batch | None = None) -> Outcome:
         """Perform a flow, or put it into a pipeline."""
@@ -129,7 +129,8 @@ class Operations:
         Raises:
             TooLarge: If there are more.
         """
-        return self._perform(state.keys(located_pattern(pattern, self._profile), limit))
+        place = located_pattern(pattern, self._profile, in_cluster=self.options.in_cluster)
+        return self._perform(state.keys(place, limit))
 
     # --- streams ---
 
@@ -199,6 +200,22 @@ class Operations:
             reader=user_id,
         )
         return self._perform(flow)
+
+    def raw_xread(
+        self, stream_keys: Mapping[str, str], *, count: int | None = None, block_s: float | None = None
+    ) -> list[tuple[str, list[tuple[str, dict[str, bytes]]]]]:
+        """
+        Read entries of any streams as they are: no catalogue, no profile, nothing decoded.
+
+        Args:
+            stream_keys: The key of each stream, and the id after which to read; ``"0"`` from the beginning.
+            count: How many entries of each at most.
+            block_s: Wait up to so many seconds for an entry.
+
+        Returns:
+            For each stream with news its key and its entries: id and fields.
+        """
+        return self._perform(streams.raw_xread(stream_keys, count=count, block_s=block_s))
 
     def xrange(
         self, endpoint: Endpoint, min: str = "-", max: str = "+", *, count: int | None = None

@@ -53,6 +53,7 @@ class Reader:
         distrust: Called when a link was silent: others may be dead, too.
         counters: Where to count.
         timeout_s: Longest wait for a confirmation, in seconds.
+        in_cluster: Whether histories lie on other nodes than this connection leads to.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Reader:
         distrust: Callable[[], None],
         counters: Counters,
         timeout_s: float,
+        in_cluster: bool = False,
     ) -> None:
         self._connect = connect
         self._perform = perform
@@ -71,6 +73,7 @@ class Reader:
         self._distrust = distrust
         self._counters = counters
         self._timeout_s = timeout_s
+        self._in_cluster = in_cluster
         self._is_closed = False
         self._connection: SyncConnection | None = None
         self._begin()
@@ -214,8 +217,11 @@ class Reader:
                 self._write(words)
 
     def _ends(self, connection: SyncConnection) -> dict[str, history.EntryId]:
-        """Ask on the new connection itself where the histories end now."""
+        """Ask on the new connection itself where the histories end now; on a cluster, those who have them."""
         flow = history.last_ids(self._routes.sources())
+        if self._in_cluster:
+            known: dict[str, history.EntryId] = self._perform(flow)
+            return known
         try:
             ask = next(flow)
             while True:
@@ -308,7 +314,9 @@ class Reader:
         try:
             positions = self._perform(history.last_ids(self._routes.sources()))
             with self._lock:
-                if connection is not None and connection is self._connection:
+                if self._in_cluster:
+                    self._routes.doubt(positions)
+                elif connection is not None and connection is self._connection:
                     self._write(self._routes.ask_ping(positions))
         except LabspineError as error:
             _log.debug("no barrier this time: %s", error)

@@ -21,7 +21,7 @@ from ...flows import Numbering
 from ...ids import new_sender
 from ..subscriptions import Subscription
 
-__all__ = ["MAY_BE_COROUTINE", "Senders", "Workers", "call", "new_lock", "pause"]
+__all__ = ["MAY_BE_COROUTINE", "Gate", "Senders", "Workers", "call", "new_lock", "pause"]
 
 _MOST_THREADS = 256
 _IDLE_S = 10.0
@@ -132,6 +132,23 @@ class Workers:
                 thread.join(max(0.0, deadline_s - time.monotonic()))
 
 
+class Gate:
+    """Let one thread at a time read a history, so that others can share what it read; open after a fork."""
+
+    def __init__(self) -> None:
+        self._begin()
+        _alive.add(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Senders:
     """Give the numbers of this connector's events; each thread is a sender, so that numbers keep order."""
 
@@ -175,7 +192,7 @@ def new_lock() -> AbstractContextManager[Any]:
     return threading.Lock()
 
 
-_alive: weakref.WeakSet[Workers | Senders] = weakref.WeakSet()
+_alive: weakref.WeakSet[Gate | Workers | Senders] = weakref.WeakSet()
 
 
 def _renew_after_fork() -> None:
