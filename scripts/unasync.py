@@ -18,7 +18,6 @@ PACKAGE = ROOT / "src" / "labspine"
 DOORS: dict[str, tuple[str, ...]] = {
     "connector": (
         "amqp.py",
-        "amqp_delivery.py",
         "connector.py",
         "delivery.py",
         "operations.py",

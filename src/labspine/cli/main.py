@@ -46,9 +46,45 @@ def _labspine(
 
 
 def _add_commands() -> None:
-    from . import acl, ask, check_plan, control, demo, doctor, schema, show, submit, tail, up, watch
+    from . import (
+        acl,
+        ask,
+        check_plan,
+        control,
+        demo,
+        doctor,
+        queues,
+        recover,
+        say,
+        schema,
+        services,
+        show,
+        submit,
+        tail,
+        top,
+        up,
+        watch,
+    )
 
-    for module in (up, demo, submit, check_plan, watch, control, show, ask, tail, doctor, schema, acl):
+    for module in (
+        up,
+        demo,
+        submit,
+        check_plan,
+        watch,
+        control,
+        recover,
+        show,
+        services,
+        queues,
+        ask,
+        tail,
+        say,
+        top,
+        doctor,
+        schema,
+        acl,
+    ):
         module.add_to(app)
 
 

@@ -1,4 +1,4 @@
-"""``labspine devices``, ``plans``, ``endpoints``, ``queue``: what there is."""
+"""``labspine devices``, ``plans``, ``endpoints``: what there is; and the queue of scans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_DEVICES = "no device server has announced itself on this broker; start one w
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs to the command."""
-    for verb in (devices, plans, endpoints, queue):
+    for verb in (devices, plans, endpoints):
         app.command()(verb)
 
 

@@ -92,8 +92,8 @@ _WRITING = {
     "set": "+sadd +srem +pexpire +del",
     # A function does its commands with the rights of who calls it.
     "queue": "+fcall +time +xadd +xlen +xrange +xdel +xreadgroup +xack +xpending +xclaim +xinfo|consumers"
-    " +xinfo|groups +xgroup|create +xgroup|setid +xgroup|delconsumer +zadd +zcard +zrange +zrangebyscore +zrem +hsetnx +hexists +hlen"
-    " +sadd +rename +unlink",
+    " +xinfo|groups +xgroup|create +xgroup|setid +xgroup|delconsumer +zadd +zcard +zrange +zrangebyscore"
+    " +zrem +hsetnx +hexists +hlen +sadd +rename +unlink",
     "history": "+xadd",
     "calls": "+xgroup|create +xgroup|delconsumer +xreadgroup +xclaim +xpending +xack +xdel +xlen +fcall +time"
     " +get +set +zadd +zrem +zcard +zscore +zrangebyscore +zremrangebyscore +hset +hdel +pexpire +del +rpush"

@@ -42,6 +42,11 @@ PROFILES: tuple[Profile, Profile] = ("seed", "bec4")
         ("scan_server", E.file_event("master"), "set_and_publish", False),
         ("gateway", E.scan_queue_request("bob").at("bec4"), "send", True),
         ("gateway", E.scan_status(), "set_and_publish", False),
+        ("observer", E.work_queue("reconstruct"), "peek", True),
+        ("observer", E.work_queue("reconstruct"), "put", False),
+        ("observer", E.work_queue("reconstruct"), "claim", False),
+        ("user", E.work_queue("reconstruct"), "claim", True),
+        ("file_writer", E.work_queue("reconstruct"), "put", True),
         ("admin", E.scan_status(), "set_and_publish", True),
         ("admin", E.scan_status(), "lpush", False),  # the endpoint does not have it
     ],

@@ -157,11 +157,28 @@ def test_the_first_claim_looks_after_everything_and_the_next_one_only_reads(me: 
 
     again = claim(me, acknowledged=[item.receipt])
     ask = next(again)
-    assert words(ask)[:2] == ["FCALL", scripts.ACKNOWLEDGE.decode()]
-    assert words(ask, 1)[0] == "XREADGROUP"
-    assert "BLOCK" not in words(ask, 1)
+    assert [words(ask, at)[0] for at in range(3)] == ["XACK", "XDEL", "XREADGROUP"]
+    assert "BLOCK" not in words(ask, 2)
     assert ask.block_s is None
-    assert finish(again, [[1], None]) == ([], 0)
+    assert finish(again, [1, 1, None]) == ([], 0)
+
+    twice = claim(me, acknowledged=[item.receipt])
+    ask = next(twice)
+    assert words(ask)[:2] == ["FCALL", scripts.ACKNOWLEDGE.decode()]
+    assert finish(twice, [[0], None]) == ([], 1)
+
+
+def test_what_was_claimed_long_ago_is_acknowledged_with_care(me: queues.Claimer, clock: Clock) -> None:
+    flow = claim(me)
+    next(flow)
+    found = [[1, b"normal", [entry("5-0", b"i", b"x", b"d", b"p")], []]]
+    (item,) = finish(flow, [[[], found, -1, 1]]).items
+    me.look_at_mono_s[("work",)] = clock.now + 1000
+
+    clock.now += 25
+    late = claim(me, acknowledged=[item.receipt])
+
+    assert words(next(late))[:2] == ["FCALL", scripts.ACKNOWLEDGE.decode()]
 
 
 def test_a_wait_is_cut_into_slices_and_ends_when_the_claimer_is_closed(

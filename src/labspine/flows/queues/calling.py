@@ -63,4 +63,5 @@ def load_because(error: ServerError) -> Flow[None]:
 
 def declare(queue: str) -> Flow[None]:
     """Make the queue and enter it into the list of queues; does nothing if it exists."""
-    yield from run(DECLARE, (base_of(queue), REGISTRY), queue)
+    yield from run(DECLARE, (base_of(queue),))
+    yield Exchange(((b"SADD", REGISTRY, queue),))  # its own step: in a cluster it lies elsewhere

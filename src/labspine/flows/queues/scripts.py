@@ -158,7 +158,6 @@ _DECLARE = """
 for _, s in ipairs(STREAMS) do
   redis.pcall('XGROUP', 'CREATE', KEYS[1] .. '/' .. s, 'workers', '0', 'MKSTREAM')
 end
-redis.call('SADD', KEYS[2], ARGV[1])
 return 1
 """
 

@@ -40,6 +40,8 @@ _SLICE_S = 0.5
 _LOOK_AGAIN_S = 0.5
 _MOST_AT_ONCE = 1000
 _MOST_KINDS = 100
+_MOST_FRESH = 20_000
+_FRESH_PART = 0.8
 _GROUPED = itemgetter(0, 1, 3, 4)
 _ENTRY = itemgetter(2)
 _Delivery: TypeAlias = tuple[bytes, bytes, bytes, int, bytes]
@@ -60,6 +62,7 @@ class Claimer:
         "_consumers",
         "clock",
         "empty",
+        "fresh",
         "is_closed",
         "look_at_mono_s",
         "mixed",
@@ -72,6 +75,7 @@ class Claimer:
         self.clock = clock
         self.is_closed = False
         self.empty: set[tuple[str, ...]] = set()
+        self.fresh: dict[Receipt, float] = {}
         self.mixed: set[tuple[str, ...]] = set()
         self.look_at_mono_s: dict[tuple[str, ...], float] = {}
         self.unsure: set[Receipt] = set()
@@ -96,6 +100,14 @@ class Claimer:
                 self._asked.clear()
             found = self._asked[key] = _Asked(self, queues, count, lease_s, max_deliveries)
         return found
+
+    def note(self, items: Iterable[Claimed], until_mono_s: float) -> None:
+        """Remember until when deliveries are this claimer's beyond doubt."""
+        fresh = self.fresh
+        for item in items:
+            fresh[item.receipt] = until_mono_s
+        if len(fresh) > _MOST_FRESH:
+            self.fresh = dict(list(fresh.items())[-_MOST_AT_ONCE:])
 
     def owns(self, receipt: Receipt) -> bool:
         """Tell whether a delivery was made to this claimer, with whatever lease."""
@@ -151,7 +163,7 @@ def claim(
     due: Sequence[Receipt] = acknowledged
     while True:
         me.check_open()
-        now_s = me.clock()
+        now_s = me.clock()  # before anything is sent, so that no lease is thought longer than it is
         left_s = _SLICE_S if deadline_mono_s is None else deadline_mono_s - now_s
         look_in_s = me.look_at_mono_s.get(asked.queues, now_s) - now_s
         try:
@@ -169,6 +181,7 @@ def claim(
         if items and me.is_closed:
             yield from _return(asked, items)
             me.check_open()
+        me.note(items, now_s + asked.fresh_s)
         if items or (deadline_mono_s is not None and me.clock() >= deadline_mono_s):
             return Claim(items, told.count(0))
 
@@ -176,7 +189,7 @@ def claim(
 class _Asked:
     """The arguments of one claim."""
 
-    __slots__ = ("bases", "consumer", "count", "me", "most", "queues", "streams")
+    __slots__ = ("bases", "consumer", "count", "fresh_s", "me", "most", "queues", "streams")
 
     def __init__(
         self, me: Claimer, queues: tuple[str, ...], count: int, lease_s: float, max_deliveries: int | None
@@ -186,6 +199,7 @@ class _Asked:
         self.bases = tuple(base_of(queue) for queue in queues)
         self.count = min(count, _MOST_AT_ONCE)
         self.consumer = me.consumer(lease_s)
+        self.fresh_s = _FRESH_PART * lease_s
         self.most = max_deliveries or 0
         self.streams = _streams_of(self.bases)
 
@@ -237,10 +251,14 @@ def _read(asked: _Asked, due: Sequence[Receipt], slice_s: float) -> Flow[tuple[l
     block = (b"BLOCK", max(1, round(slice_s * 1000))) if slice_s > 0 else ()
     read: Command = (b"XREADGROUP", b"GROUP", GROUP, asked.consumer, b"COUNT", asked.count, *block)
     commands: tuple[Command, ...] = ((*read, *asked.streams),)
+    is_plain = False
     if due:
-        keys, groups = _groups(me, due, ())
-        ack: Command = (b"FCALL", ACKNOWLEDGE, len(keys), *keys, _is_repeat(me, due), *groups)
-        commands = (ack, *commands)
+        plain = _plainly(me, due)
+        is_plain = bool(plain)
+        if not plain:
+            keys, groups = _groups(me, due, ())
+            plain = ((b"FCALL", ACKNOWLEDGE, len(keys), *keys, _is_repeat(me, due), *groups),)
+        commands = (*plain, *commands)
     try:
         # Always the longest slice, so that the wire need not change the limit of the connection each time.
         replies = yield Exchange(commands, block_s=_SLICE_S if block else None)
@@ -263,7 +281,32 @@ def _read(asked: _Asked, due: Sequence[Receipt], slice_s: float) -> Flow[tuple[l
         me.mixed.add(asked.queues)
         yield from _return(asked, items[asked.count :])
         items = items[: asked.count]
-    return (replies[0] if due else []), items
+    if not due:
+        return [], items
+    if is_plain:
+        done = int(replies[0])
+        return [1] * done + [0] * (len(due) - done), items
+    return replies[0], items
+
+
+def _plainly(me: Claimer, due: Sequence[Receipt]) -> tuple[Command, ...]:
+    """
+    Acknowledge with two plain commands what is this claimer's beyond doubt; nothing if there is any.
+
+    Beyond doubt is what was claimed lately, by less than its lease, and was not acknowledged or returned
+    since. Should its lease end on the way all the same, XACK still counts for one of the two only.
+    """
+    if me.unsure:
+        return ()
+    base, stream = due[0][:2]
+    now_s = me.clock()
+    for receipt in due:
+        until_s = me.fresh.pop(receipt, 0.0)
+        if until_s < now_s or receipt[0] != base or receipt[1] != stream:
+            return ()
+    ids = list(map(_ENTRY, due))
+    key = b"%b/%b" % (base, stream)  # type: ignore[str-format]  # bytes, see _Delivery
+    return ((b"XACK", key, GROUP, *ids), (b"XDEL", key, *ids))
 
 
 def _return(asked: _Asked, items: Iterable[Claimed]) -> Flow[None]:
@@ -302,6 +345,8 @@ def _groups(
         return bases, []
     keys = list(bases)
     arguments: list[Argument] = []
+    for receipt in due:
+        me.fresh.pop(receipt, None)
     for (base, stream, count, consumer), group in itertools.groupby(due, key=_GROUPED):
         if base not in keys:
             keys.append(base)
@@ -387,6 +432,7 @@ def give_back(
     """
     if not me.owns(receipt):
         return False
+    me.fresh.pop(receipt, None)
     base, stream, entry, count, consumer = receipt
     delay_ms = max(1, round(delay_s * 1000)) if delay_s > 0 else 0
     arguments = (consumer, stream, entry, count, delay_ms, max_deliveries or 0, b"1" if is_counted else b"")
@@ -406,6 +452,7 @@ def bury(me: Claimer, receipt: Receipt, reason: str) -> Flow[bool]:
     """
     if not me.owns(receipt):
         return False
+    me.fresh.pop(receipt, None)
     base, stream, entry, count, consumer = receipt
     arguments = (consumer, stream, entry, count, reason)
     reply = yield from run(BURY, (base,), *arguments)  # type: ignore[arg-type]  # see _Delivery

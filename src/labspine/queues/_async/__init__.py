@@ -1,0 +1,1 @@
+"""Queues and workers of an event loop; the blocking ones are generated from them."""

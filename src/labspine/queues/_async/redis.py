@@ -1,0 +1,162 @@
+"""Queues on Redis: performs the flows of `labspine.flows.queues` on a connector."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+from ...clock import mono_s
+from ...connector import AsyncConnector
+from ...flows import Flow, queues
+from ...ids import new_sender
+from ..transport import (
+    ABILITIES,
+    Ability,
+    Claim,
+    DeadItem,
+    NewItem,
+    Priority,
+    QueueState,
+    Receipt,
+    WaitingItem,
+)
+
+__all__ = ["AsyncRedisQueues"]
+
+Outcome = TypeVar("Outcome")
+
+
+class AsyncRedisQueues:
+    """
+    Be one claimer on a Redis or Valkey server; see `AsyncQueueTransport`.
+
+    Args:
+        connector: Performs the commands; it stays open when this is closed.
+    """
+
+    abilities: frozenset[Ability] = frozenset(ABILITIES)
+
+    def __init__(self, connector: AsyncConnector) -> None:
+        self._connector = connector
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._me = queues.Claimer(new_sender(), mono_s)
+        self._declared: set[str] = set()
+
+    async def _do(self, flow: Flow[Outcome]) -> Outcome:
+        return await self._connector._perform(flow)
+
+    async def _declare(self, queue: str) -> None:
+        if self._pid != os.getpid():
+            self._begin()
+        self._me.check_open()
+        if queue not in self._declared:
+            await self._do(queues.declare(queue))
+            self._declared.add(queue)
+
+    async def put(
+        self,
+        queue: str,
+        items: Sequence[NewItem],
+        *,
+        token: str,
+        priority: Priority,
+        delay_s: float | None,
+        eta_utc_s: float | None,
+        limit: int | None,
+    ) -> int:
+        """See `QueueTransport.put`."""
+        if queue not in self._declared or self._pid != os.getpid():
+            await self._declare(queue)
+        flow = queues.put(
+            queue,
+            items,
+            token=token,
+            priority=priority,
+            delay_s=delay_s,
+            eta_utc_s=eta_utc_s,
+            limit=limit,
+        )
+        return await self._do(flow)
+
+    async def repeat_put(self, error: BaseException) -> int:
+        """See `QueueTransport.repeat_put`."""
+        return await self._do(queues.repeat_put(error))
+
+    async def claim(
+        self,
+        queues_wanted: Sequence[str],
+        /,
+        *,
+        count: int,
+        wait_s: float | None,
+        lease_s: float,
+        max_deliveries: int | None,
+        acknowledged: Sequence[Receipt] = (),
+    ) -> Claim:
+        """See `QueueTransport.claim`."""
+        for queue in queues_wanted:
+            if queue not in self._declared or self._pid != os.getpid():
+                await self._declare(queue)
+        flow = queues.claim(
+            self._me,
+            queues_wanted,
+            count=count,
+            wait_s=wait_s,
+            lease_s=lease_s,
+            max_deliveries=max_deliveries,
+            acknowledged=acknowledged,
+        )
+        return await self._do(flow)
+
+    async def acknowledge(self, receipts: Sequence[Receipt]) -> list[bool]:
+        """See `QueueTransport.acknowledge`."""
+        return await self._do(queues.acknowledge(self._me, receipts))
+
+    async def touch(self, receipts: Sequence[Receipt]) -> list[bool]:
+        """See `QueueTransport.touch`."""
+        return await self._do(queues.touch(self._me, receipts))
+
+    async def give_back(
+        self, receipt: Receipt, *, delay_s: float, max_deliveries: int | None, is_counted: bool = True
+    ) -> bool:
+        """See `QueueTransport.give_back`."""
+        flow = queues.give_back(
+            self._me, receipt, delay_s=delay_s, max_deliveries=max_deliveries, is_counted=is_counted
+        )
+        return await self._do(flow)
+
+    async def bury(self, receipt: Receipt, reason: str) -> bool:
+        """See `QueueTransport.bury`."""
+        return await self._do(queues.bury(self._me, receipt, reason))
+
+    async def state(self, queue: str) -> QueueState:
+        """See `QueueTransport.state`."""
+        return await self._do(queues.state(queue))
+
+    async def peek(self, queue: str, count: int) -> list[WaitingItem]:
+        """See `QueueTransport.peek`."""
+        return await self._do(queues.peek(queue, count))
+
+    async def dead(self, queue: str, count: int) -> list[DeadItem]:
+        """See `QueueTransport.dead`."""
+        return await self._do(queues.dead(queue, count))
+
+    async def requeue(self, queue: str, ids: Sequence[str] | None) -> int:
+        """See `QueueTransport.requeue`."""
+        return await self._do(queues.requeue(queue, ids))
+
+    async def purge(self, queue: str, *, dead: bool) -> int:
+        """See `QueueTransport.purge`."""
+        return await self._do(queues.purge(self._me, queue, dead=dead))
+
+    async def names(self) -> list[str]:
+        """See `QueueTransport.names`."""
+        return await self._do(queues.names())
+
+    async def close(self) -> None:
+        """See `QueueTransport.close`."""
+        self._me.is_closed = True
