@@ -30,6 +30,9 @@ _UserOption = Annotated[
     str | None, typer.Option("--user", metavar="NAME", help="Name of the user; default: that of the role.")
 ]
 _ProfileOption = Annotated[str, typer.Option("--profile", help="Names of the channels: seed or bec4.")]
+_ClusterOption = Annotated[
+    bool, typer.Option("--cluster", help="For a Redis Cluster; give the line to every node.")
+]
 _StdinOption = Annotated[
     bool,
     typer.Option("--password-stdin", help=f"Read the password from stdin; else ${_VARIABLE} counts."),
@@ -45,6 +48,7 @@ def acl(
     role: _RoleOption,
     user: _UserOption = None,
     profile: _ProfileOption = "seed",
+    cluster: _ClusterOption = False,
     password_stdin: _StdinOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +66,7 @@ def acl(
     from ..endpoints import check_segment, rules_for
 
     check_segment(user, where="--user")
-    rules = rules_for(role, profile=cast(Literal["seed", "bec4"], profile), user=user)
+    rules = rules_for(role, profile=cast(Literal["seed", "bec4"], profile), user=user, in_cluster=cluster)
     secret = _password_rule(password_stdin)
     if secret is None:
         warn(f"no password: {user} stays off until one is set; give it with --password-stdin or {_VARIABLE}")

@@ -171,7 +171,8 @@ def _protection(lab: Lab, report: ServerReport) -> Finding:
     address = lab.connector.address
     if address.path:
         return Finding("protection", "ok", "a unix socket: only this computer can reach it")
-    is_local = address.sentinels is None and address.host in ("localhost", "127.0.0.1", "::1")
+    hosts = {address.host} if address.cluster is None else {host for host, _ in address.cluster.places}
+    is_local = address.sentinels is None and hosts <= {"localhost", "127.0.0.1", "::1"}
     has_login = address.password is not None
     if is_local and not has_login:
         text = "no password: every program on this computer may do everything"

@@ -201,7 +201,7 @@ def _slot_of_channel(channel: Argument) -> int:
     """
     Choose who publishes: any node could, and hands it on to all.
 
-    The order of what one sender says wants always the same, also for a pattern over channels with one beginning.
+    The order of what one sender says wants always the same, also under a pattern over channels of one parent.
     """
     name = channel if isinstance(channel, bytes) else str(channel).encode()
     return slot_of(name.rpartition(b"/")[0] or name)

@@ -170,8 +170,8 @@ def test_moved_without_a_host_means_the_host_that_was_asked(net: Net) -> None:
     net.answers(C, SET_FOO, refusal(f"MOVED {FOO} :77"))
     for place in (*known_places(net.router.cluster), ("10.0.0.3", 77)):
         net.answers(place, QUESTION, NotConnected("gone"))
-    with pytest.raises(NotConnected, match="no node"):
-        net.do(SET_FOO)
+    (error,) = net.do(SET_FOO)
+    assert type(error) is NotConnected
     assert net.router.topology is not None
     assert net.router.topology.owners[FOO] == ("10.0.0.3", 77)
 
@@ -231,6 +231,31 @@ def test_nothing_overtakes_what_is_unknown(net: Net) -> None:
     first, second = net.do(SET_FOO, other)
     assert (type(first), type(second)) == (DeliveryUnknown, NotConnected)
     assert len(net.places) == 1
+
+
+def test_what_was_done_stays_done_when_everything_else_is_lost(net: Net) -> None:
+    net.answers(C, SET_FOO, NotConnected("refused"))
+    for place in known_places(net.router.cluster):
+        net.answers(place, QUESTION, NotConnected("gone"))
+    done, not_done = net.do(Exchange((("SET", "bar", b"x"),)), SET_FOO)
+    assert done == [b"1:SET"]
+    assert type(not_done) is NotConnected
+
+
+def test_who_is_closed_while_it_waits_ends_at_once(net: Net) -> None:
+    net.answers(C, SET_FOO, NotConnected("refused"))
+    flow = net.router.perform([Exchange((("SET", "bar", b"x"),)), SET_FOO])
+    sends = next(flow)
+    assert isinstance(sends, list)
+    answers = [[[b"OK"]] if send.place == A else [NotConnected("refused")] for send in sends]
+    step = flow.send(answers)
+    while not isinstance(step, float):
+        step = flow.send([[NotConnected("refused")]] if step[0].asks != (QUESTION,) else [[[ROWS]]])
+    with pytest.raises(StopIteration) as end:
+        flow.throw(NotConnected("closed"))
+    done, error = end.value.value
+    assert done == [b"OK"]
+    assert str(error) == "closed"
 
 
 def test_other_refusals_come_out_as_they_are(net: Net) -> None:

@@ -59,8 +59,8 @@ class ClusterAsyncioWire(AsyncioWire):
             try:
                 return await self._node(place).exchange(ask)
             except LabspineError as error:
-                if ask.block_s is not None:
-                    self._refuse_broken_off()
+                if ask.block_s is not None and (ended := self._ended()) is not None:
+                    raise ended from error
                 first = (place, error)
         (result,) = await self._driven(self._router.perform([ask], first))
         if isinstance(result, LabspineError):
@@ -80,8 +80,8 @@ class ClusterAsyncioWire(AsyncioWire):
             while True:
                 if isinstance(step, float):
                     await asyncio.sleep(step)
-                    self._refuse_broken_off()
-                    step = flow.send([])
+                    ended = self._ended()
+                    step = flow.send([]) if ended is None else flow.throw(ended)
                 elif len(step) == 1:
                     step = flow.send([await self._sent(step[0])])
                 else:
@@ -92,10 +92,14 @@ class ClusterAsyncioWire(AsyncioWire):
             results: list[Result] = end.value
             return results
 
-    def _refuse_broken_off(self) -> None:
+    def _ended(self) -> NotConnected | None:
+        """Tell why there is no sense in waiting on."""
+        if self._is_closed:
+            return NotConnected(f"this connector to {self.address} is closed")
         if asyncio.current_task() in self._broken_off:
             self._broken_off.discard(asyncio.current_task())
-            raise NotConnected("the wait was broken off here")
+            return NotConnected("the wait was broken off here")
+        return None
 
     async def _sent(self, send: Send) -> list[Result]:
         try:

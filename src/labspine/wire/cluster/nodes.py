@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...errors import AuthenticationError, LabspineError, NotConnected
@@ -30,7 +31,7 @@ _CONNECT_LIMIT_S = 2.0
 def node_options(options: WireOptions) -> WireOptions:
     """Take a shorter limit for one node, and leave the patience to who knows the others."""
     limit_s = min(options.connect_timeout_s, _CONNECT_LIMIT_S)
-    return WireOptions(options.client_name, options.timeout_s, limit_s, 0.0)
+    return replace(options, connect_timeout_s=limit_s, patience_s=0.0)
 
 
 def judged_elsewhere(replies: list[Any]) -> list[Any]:

@@ -157,6 +157,15 @@ class Router:
         return masters[self._turn % len(masters)]
 
     def _finish(self, jobs: list[Job], deadline_mono_s: float) -> Generator[Any, Any, None]:
+        """Do all jobs; what ends this early is the result of those that are not done, and of no other."""
+        try:
+            yield from self._worked_off(jobs, deadline_mono_s)
+        except LabspineError as error:
+            for job in jobs:
+                if not job.is_done:
+                    job.done(error)
+
+    def _worked_off(self, jobs: list[Job], deadline_mono_s: float) -> Generator[Any, Any, None]:
         pause_s, rounds = _FIRST_PAUSE_S, 0
         while jobs:
             rounds += 1

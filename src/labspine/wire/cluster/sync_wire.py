@@ -64,8 +64,8 @@ class ClusterSyncWire(SyncWire):
             try:
                 return self._node(place).exchange(ask)
             except LabspineError as error:
-                if ask.block_s is not None:
-                    self._refuse_broken_off()
+                if ask.block_s is not None and (ended := self._ended()) is not None:
+                    raise ended from error
                 first = (place, error)
         (result,) = self._driven(self._router.perform([ask], first))
         if isinstance(result, LabspineError):
@@ -85,18 +85,22 @@ class ClusterSyncWire(SyncWire):
             while True:
                 if isinstance(step, float):
                     self._closing.wait(step)
-                    self._refuse_broken_off()
-                    step = flow.send([])
+                    ended = self._ended()
+                    step = flow.send([]) if ended is None else flow.throw(ended)
                 else:
                     step = flow.send([self._sent(send) for send in step])
         except StopIteration as end:
             results: list[Result] = end.value
             return results
 
-    def _refuse_broken_off(self) -> None:
+    def _ended(self) -> NotConnected | None:
+        """Tell why there is no sense in waiting on."""
+        if self._is_closed:
+            return NotConnected(f"this connector to {self.address} is closed")
         if threading.current_thread() in self._broken_off:
             self._broken_off.discard(threading.current_thread())
-            raise NotConnected("the wait was broken off here")
+            return NotConnected("the wait was broken off here")
+        return None
 
     def _sent(self, send: Send) -> list[Result]:
         try:
