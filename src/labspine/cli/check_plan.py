@@ -32,6 +32,7 @@ def check_plan(
         typer.Option("--lab", metavar="MODULE:FUNCTION", help="A function that returns your DeviceRegistry."),
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Check against the simulated beamline.")] = False,
+    steps: Annotated[int, typer.Option("--steps", help="Also list this many steps.", min=0)] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Walk through a plan without moving anything: points, positions, limits, duration, size."""
@@ -42,7 +43,7 @@ def check_plan(
     registry = registry_maker(lab, demo=demo, speed=1.0)()
     try:
         ready = prepare(request, registry=registry, plans=default_plans())
-        forecast = _whole_way(ready)
+        forecast = _whole_way(ready, steps)
     except RequestRefused as error:
         if not as_json:
             raise
@@ -56,7 +57,7 @@ def check_plan(
         say(f"  {line}")
 
 
-def _whole_way(ready: ReadyScan) -> Preflight:
+def _whole_way(ready: ReadyScan, steps: int) -> Preflight:
     """Walk to the end: a scan server has to answer soon and may have looked at the first points only."""
     from ..compat.bluesky import cheap_plans
     from ..engine import preflight
@@ -64,7 +65,7 @@ def _whole_way(ready: ReadyScan) -> Preflight:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(ConfigError):
             stack.enter_context(cheap_plans())
-        forecast = preflight(ready.build())
+        forecast = preflight(ready.build(), most_steps=steps)
     if forecast.problems:
         raise RequestRefused(forecast.problems[0])
     return forecast
@@ -90,6 +91,9 @@ def _facts(ready: ReadyScan, forecast: Preflight) -> dict[str, object]:
         },
         "duration_s": round(forecast.duration_s, 3),
         "size_bytes": forecast.size_bytes,
+        "steps_by_command": forecast.commands,
+        "devices": list(forecast.devices),
+        **({"first_steps": list(forecast.steps)} if forecast.steps else {}),
         "is_complete": forecast.is_complete,
         "notes": list(forecast.notes),
     }
@@ -104,7 +108,9 @@ def _lines(forecast: Preflight) -> list[str]:
         reach = f"from {travel.lowest:g} to {travel.highest:g}"
         lines.append(f"{name:8} {travel.first:g} → {travel.last:g}, {reach}, {moves}")
     lines.append(f"takes at least {_duration(forecast.duration_s)}, {_size(forecast.size_bytes)} of readings")
-    return lines + [f"note: {note}" for note in forecast.notes]
+    lines += [f"note: {note}" for note in forecast.notes]
+    width = len(str(len(forecast.steps)))
+    return lines + [f"{number:{width}} {words}" for number, words in enumerate(forecast.steps, 1)]
 
 
 def _duration(seconds: float) -> str:

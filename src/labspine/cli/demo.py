@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .context import say, warn
-from .up import DATA_DIR, BrokerPlace, DataOption, PortOption, SpeedOption, StopRequest, running_lab
+from .up import DATA_DIR, BrokerPlace, DataOption, Keeping, PortOption, SpeedOption, StopRequest, running_lab
 
 if TYPE_CHECKING:
     from ..lab import DeviceRegistry
@@ -45,7 +45,9 @@ def demo(data: DataOption = DATA_DIR, speed: SpeedOption = 1.0, port: PortOption
 
     with StopRequest() as stop, TemporaryDirectory(prefix="labspine-demo-") as memory:
         place = BrokerPlace(f"demo-{os.getpid()}", data_dir=Path(memory))
-        with running_lab(simulated, url=None, place=place, data=data, port=port) as running:
+        # The demo's broker forgets everything, so its journal is forgotten as well.
+        keeping = Keeping(Path(memory) / "journal", recovery="close")
+        with running_lab(simulated, url=None, place=place, data=data, port=port, keeping=keeping) as running:
             say(running.banner(is_demo=True) + "\n")
             with _watcher(running.url, scans=len(_REQUESTS)) as watcher:
                 with connect(running.url, name="labspine-demo") as lab:

@@ -21,8 +21,9 @@ from .context import JsonOption, UrlOption, say, say_json, warn
 
 if TYPE_CHECKING:
     from ..lab import DeviceRegistry
+    from ..lab.scans.aftermath import Recovery
 
-__all__ = ["BrokerPlace", "RunningLab", "StopRequest", "registry_maker", "running_lab"]
+__all__ = ["BrokerPlace", "Keeping", "RunningLab", "StopRequest", "registry_maker", "running_lab"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where files go.")]
@@ -53,15 +54,24 @@ def up(
     name: Annotated[
         str, typer.Option(help="Name of the embedded broker; commands look for 'default'.")
     ] = "default",
+    recovery: Annotated[
+        str, typer.Option(help="What to do with scans of a lab that was killed: resume or close.")
+    ] = "resume",
     url: UrlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start broker, devices, scan server, file writer and page; Ctrl-C stops everything."""
     registry = registry_maker(lab, demo=demo, speed=speed)
+    keeping = Keeping(recovery=_recovery(recovery))
     with (
         StopRequest() as stop,
         running_lab(
-            registry, url=url, place=BrokerPlace(name), data=data, port=port if page else None
+            registry,
+            url=url,
+            place=BrokerPlace(name),
+            data=data,
+            port=port if page else None,
+            keeping=keeping,
         ) as running,
     ):
         if as_json:
@@ -154,6 +164,20 @@ class BrokerPlace:
     data_dir: Path | None = None
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """Where runs are written down (None: beside the data), and what becomes of those of a killed lab."""
+
+    journal: Path | None = None
+    recovery: Recovery = "resume"
+
+
+def _recovery(word: str) -> Recovery:
+    if word not in ("resume", "close"):
+        raise ConfigError(f"--recovery is {shown(word)}; use resume or close")
+    return cast("Recovery", word)
+
+
 @dataclass
 class RunningLab:
     """A lab that runs in this process."""
@@ -196,6 +220,7 @@ def running_lab(
     place: BrokerPlace,
     data: Path,
     port: int | None,
+    keeping: Keeping | None = None,
 ) -> Iterator[RunningLab]:
     """
     Start broker, lab and page in this process; stop them in the opposite order.
@@ -206,6 +231,7 @@ def running_lab(
         place: Name and data of the embedded broker.
         data: Directory for files.
         port: Port of the page; None for no page.
+        keeping: Where runs are written down, and what is done with those of a lab that was killed.
 
     Raises:
         ConfigError: If the broker cannot start, or a lab runs on this broker already.
@@ -222,15 +248,18 @@ def running_lab(
                 broker += " (started by another process)"
         registry = make_registry()
         data = data.resolve()
-        host = _start_host(stack, url, registry=registry, data=data)
+        host = _start_host(stack, url, registry=registry, data=data, keeping=keeping or Keeping())
         page = _start_page(stack, url, port=port) if port is not None else None
         yield RunningLab(url, broker, len(registry), len(host.plans), data, page, time.monotonic() - begun_s)
 
 
-def _start_host(stack: ExitStack, url: str, *, registry: DeviceRegistry, data: Path):  # type: ignore[no-untyped-def]
+def _start_host(  # type: ignore[no-untyped-def]
+    stack: ExitStack, url: str, *, registry: DeviceRegistry, data: Path, keeping: Keeping
+):
     from ..lab.host import LabHost
 
-    host = LabHost(url, registry, data_dir=data)
+    place = keeping.journal if keeping.journal is not None else True
+    host = LabHost(url, registry, data_dir=data, journal=place, recovery=keeping.recovery)
     stack.callback(host.stop)
     host.start()
     return host

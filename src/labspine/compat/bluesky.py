@@ -1,5 +1,5 @@
 """
-Bluesky's own plans, without their most expensive line.
+Programs written for bluesky: its plans without their most expensive line, and our engine in place of its own.
 
 Every call of a plan stub of bluesky formats the whole call stack, for a warning that is shown only when the
 stub is never iterated. That is about two thirds of the CPU time of a scan. :func:`cheap_plans` replaces it by
@@ -12,12 +12,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from ..errors import ConfigError
 
-__all__ = ["CheapPlans", "cheap_plans"]
+__all__ = ["CheapPlans", "ReplacedEngine", "cheap_plans", "replace_engine"]
 
 METHODS = ("__init__", "__iter__", "__del__")
 
@@ -67,6 +67,61 @@ def cheap_plans() -> CheapPlans:
     for name, method in zip(METHODS, (_init, _iter, _del), strict=True):
         setattr(plan_class, name, method)
     return CheapPlans(plan_class, original)
+
+
+class ReplacedEngine(AbstractContextManager["ReplacedEngine"]):
+    """What :func:`replace_engine` did; leaving the ``with`` block, or :meth:`undo`, puts it back."""
+
+    def __init__(self, places: list[tuple[ModuleType, str, Any]]) -> None:
+        self._places = places
+
+    def undo(self) -> None:
+        """Put bluesky's own engine back; a second call does nothing."""
+        for module, name, original in self._places:
+            setattr(module, name, original)
+        self._places = []
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.undo()
+
+
+def replace_engine() -> ReplacedEngine:
+    """
+    Have ``from bluesky import RunEngine`` give Labspine's engine, so that start-up files stay as they are.
+
+    Call it before those files are run; engines that exist already stay what they are.
+
+    Returns:
+        A context manager; without ``with`` the change lasts.
+
+    Raises:
+        ConfigError: If bluesky is not installed.
+    """
+    try:
+        import bluesky
+        from bluesky import run_engine
+    except ImportError as error:
+        raise ConfigError('bluesky is not installed; pip install "labspine[bluesky]"') from error
+    from ..engine import RunEngine
+
+    theirs = run_engine.RunEngine
+    if theirs is RunEngine:
+        return ReplacedEngine([])
+    places: list[tuple[ModuleType, str, Any]] = []
+    for module in [bluesky, run_engine, *_loaded_parts()]:
+        for name in [name for name, value in vars(module).items() if value is theirs]:
+            places.append((module, name, theirs))
+            setattr(module, name, RunEngine)
+    return ReplacedEngine(places)
+
+
+def _loaded_parts() -> list[ModuleType]:
+    return [module for name, module in list(sys.modules.items()) if name.startswith("bluesky.")]
 
 
 def _init(self: Any, f: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from .doors import AsyncRunEngine, RunEngine, SigintHandler
+from .durable import is_resumable, not_resumable
 from .errors import (
     BadAsset,
     BadStep,
+    BadTarget,
     BlockedStep,
     DeviceTimeout,
     EngineBusy,
@@ -15,6 +17,7 @@ from .errors import (
     InvalidCommand,
     InvalidDocument,
     MismatchedReading,
+    MismatchedValue,
     MissingAbility,
     NoReplayAllowed,
     NotAPlan,
@@ -25,20 +28,26 @@ from .errors import (
     RequestAbort,
     RequestStop,
     RunEngineInterrupted,
+    SubscriberOverrun,
     TransitionError,
     UndeclaredStream,
     WaitForTimeoutError,
 )
+from .journal import CannotResume, Journal, JournalError
 from .msg import Msg, as_plan
+from .observe import SubscriberReport
 from .preflight import Preflight, Travel, preflight, present_position
 from .session import RunEngineResult
 from .state import EngineState
+from .suspend import Suspender
 
 __all__ = [
     "AsyncRunEngine",
     "BadAsset",
     "BadStep",
+    "BadTarget",
     "BlockedStep",
+    "CannotResume",
     "DeviceTimeout",
     "EngineBusy",
     "EngineState",
@@ -47,7 +56,10 @@ __all__ = [
     "IllegalMessageSequence",
     "InvalidCommand",
     "InvalidDocument",
+    "Journal",
+    "JournalError",
     "MismatchedReading",
+    "MismatchedValue",
     "MissingAbility",
     "Msg",
     "NoReplayAllowed",
@@ -63,11 +75,16 @@ __all__ = [
     "RunEngineInterrupted",
     "RunEngineResult",
     "SigintHandler",
+    "SubscriberOverrun",
+    "SubscriberReport",
+    "Suspender",
     "TransitionError",
     "Travel",
     "UndeclaredStream",
     "WaitForTimeoutError",
     "as_plan",
+    "is_resumable",
+    "not_resumable",
     "preflight",
     "present_position",
 ]

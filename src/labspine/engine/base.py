@@ -11,19 +11,27 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable, MutableMapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgument, InvalidOperation, did_you_mean, shown
-from .bluesky_link import host_versions
+from .bluesky_link import BlueskyNames, host_versions
 from .documents import Emitter
-from .documents.emitter import Subscriber, subscribers_by_name
+from .documents.emitter import subscribers_by_name
+from .durable import begin_journal
 from .errors import EngineBusy, InvalidCommand, TransitionError, kind
 from .interrupt import is_stronger
+from .journal import Journal, journal_of
 from .msg import Msg, as_plan
+from .observe import Watched
 from .performers import BUILT_IN, Command, custom_command, listing
-from .preflight import Preflight, preflight
+from .preflight import LooksAhead
 from .session import NO_PLAN_RETURN, Frame, Session, SuspendRequest
 from .state import STATES, EngineState, check_transition
+from .suspend import Suspendable
+
+if TYPE_CHECKING:
+    from .journal.replay import Replay
 
 __all__ = ["EngineBase", "default_scan_id_source"]
 
@@ -61,7 +69,7 @@ def default_md_validator(md: dict[str, Any]) -> None:
         raise InvalidArgument(f"metadata 'sample' must be text or a dict, got {shown(sample)}")
 
 
-class EngineBase:
+class EngineBase(LooksAhead, Watched, Suspendable, BlueskyNames):
     """
     Settings and requests of an engine; use :class:`RunEngine` or :class:`AsyncRunEngine`.
 
@@ -71,6 +79,8 @@ class EngineBase:
         md_validator: Raises to refuse the metadata of a run.
         md_normalizer: Returns the metadata to use; gets a deep copy.
         scan_id_source: Plain or coroutine function of the metadata that gives the next ``scan_id``.
+        journal: Where each call is written down before anybody is told: True, a directory or a
+            :class:`Journal`; None writes nothing.
     """
 
     NO_PLAN_RETURN = NO_PLAN_RETURN
@@ -83,7 +93,10 @@ class EngineBase:
         md_validator: Callable[[dict[str, Any]], object] | None = None,
         md_normalizer: Callable[[dict[str, Any]], Any] | None = None,
         scan_id_source: Callable[[Any], Any] = default_scan_id_source,
+        journal: Journal | str | Path | bool | None = None,
     ) -> None:
+        super().__init__()
+        self.journal = journal_of(journal)
         self.md: Metadata = {} if md is None else md
         self.md["versions"] = {**self.md.get("versions", {}), **host_versions()}
         self.preprocessors: list[Callable[[Any], Any]] = [] if preprocessors is None else preprocessors
@@ -106,39 +119,9 @@ class EngineBase:
         self._state = STATES["idle"]
         self._lock = threading.RLock()
         self._session: Session | None = None
-        self._suspenders: dict[int, Any] = {}
         self._is_pause_left = False
 
     # -- documents ---------------------------------------------------------------------------------
-
-    def subscribe(self, func: Subscriber, name: str = "all") -> int:
-        """
-        Have a function receive documents until it is unsubscribed.
-
-        Args:
-            func: Called as ``func(name, document)`` on the thread of the loop.
-            name: One document name or ``all``.
-
-        Returns:
-            Token for :meth:`unsubscribe`.
-
-        Raises:
-            InvalidArgument: If func cannot be called that way or there is no such document.
-        """
-        return self.emitter.subscribe(func, name)
-
-    def unsubscribe(self, token: int) -> None:
-        """
-        Remove a subscription; an unknown token is ignored.
-
-        Args:
-            token: What :meth:`subscribe` returned.
-        """
-        self.emitter.unsubscribe(token)
-
-    # Older plans and tools use these names.
-    subscribe_lossless = _subscribe_lossless = subscribe
-    unsubscribe_lossless = _unsubscribe_lossless = unsubscribe
 
     @property
     def ignore_callback_exceptions(self) -> bool:
@@ -283,21 +266,6 @@ class EngineBase:
         return self._is_pause_left if session is None else session.is_pause_deferred
 
     @property
-    def dispatcher(self) -> Emitter:
-        """Who hands out documents; here for plans and tools that look for it under bluesky's name."""
-        return self.emitter
-
-    @property
-    def _run_bundlers(self) -> dict[Hashable, Any]:
-        # bluesky's private name; tools look there for open runs.
-        return {} if self._session is None else dict(self._session.runs)
-
-    @property
-    def _command_registry(self) -> dict[Any, Command]:
-        # bluesky's private name.
-        return self.table
-
-    @property
     def log(self) -> logging.Logger:
         """The engine's logger."""
         return logger
@@ -305,7 +273,13 @@ class EngineBase:
     # -- beginning and end of a call ---------------------------------------------------------------
 
     def _begin(
-        self, plan: object, subs: Any, metadata: dict[str, Any], loop: asyncio.AbstractEventLoop
+        self,
+        plan: object,
+        subs: Any,
+        metadata: dict[str, Any],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        replay: Replay | None = None,
     ) -> Session:
         pairs = subscribers_by_name(subs)
         generator = as_plan(plan)
@@ -326,7 +300,9 @@ class EngineBase:
                     f"the engine is {self._state}: it performs a plan already; wait, or abort that one"
                 )
             session = Session(self, plan=plan, frames=frames, metadata=metadata, loop=loop)
-            self._session = session
+            session.replay = replay
+            session.journal = begin_journal(self, plan, metadata) if replay is None else replay.journal
+            self._session = self._last_session = session
         try:
             session.tokens.update([self.emitter.subscribe(func, name) for name, func in pairs])
             self.change_state("running")
@@ -353,6 +329,8 @@ class EngineBase:
             session: The call, which has its outcome.
         """
         session.is_over = True
+        if session.slow is not None:
+            session.slow.end()
         self.cleanup_problems = tuple(session.problems)
         self._is_pause_left = session.is_pause_deferred
         self._forget(session)
@@ -452,54 +430,6 @@ class EngineBase:
             session.loop.call_soon_threadsafe(_look, session)
         except RuntimeError as error:
             raise EngineBusy("the loop of this engine is closed; make a new engine") from error
-
-    # -- suspenders --------------------------------------------------------------------------------
-
-    @property
-    def suspenders(self) -> tuple[Any, ...]:
-        """The suspenders that are installed."""
-        return tuple(self._suspenders.values())
-
-    def install_suspender(self, suspender: Any) -> None:
-        """
-        Let something suspend plans.
-
-        Args:
-            suspender: An object with ``install(engine)``, ``remove()`` and ``get_futures()``, such as
-                those of ``bluesky.suspenders``.
-        """
-        self._suspenders[id(suspender)] = suspender
-        suspender.install(self)
-
-    def remove_suspender(self, suspender: Any) -> None:
-        """
-        Take a suspender away; one that is not installed is ignored.
-
-        Args:
-            suspender: The suspender.
-        """
-        if self._suspenders.pop(id(suspender), None) is not None:
-            suspender.remove()
-
-    def clear_suspenders(self) -> None:
-        """Take all suspenders away."""
-        for suspender in self.suspenders:
-            self.remove_suspender(suspender)
-
-    # -- looking ahead -----------------------------------------------------------------------------
-
-    def preflight(self, plan: object, *, limits: bool = True) -> Preflight:
-        """
-        Walk through a plan without touching hardware; see :func:`labspine.engine.preflight`.
-
-        Args:
-            plan: A fresh plan; it is used up.
-            limits: Compare positions with the limits of the motors.
-
-        Returns:
-            What the plan would do, and what is wrong with it.
-        """
-        return preflight(plan, limits=limits, commands=self.table)
 
 
 def _look(session: Session) -> None:

@@ -11,15 +11,109 @@ from __future__ import annotations
 import asyncio
 import importlib.machinery
 import sys
+import warnings
 from collections.abc import Sequence
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import LabspineWarning
 
 if TYPE_CHECKING:
     # At run time it would cost 8 ms.
     import importlib.abc
 
-__all__ = ["announce_loop", "foreign", "host_versions", "qt_aware_wait"]
+    from .documents import Emitter
+    from .performers import Command
+    from .session import Session
+
+__all__ = ["BlueskyNames", "announce_loop", "foreign", "host_versions", "plot_aware_wait"]
+
+
+class BlueskyNames:
+    """Names of bluesky's engine that are private or old, for plans, tools and tests that look there."""
+
+    emitter: Emitter
+    table: dict[Any, Command]
+    _session: Session | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Deepest call stack from which a plan may be started; None: any.
+        self.max_depth: int | None = None
+        self._last_session: Session | None = None
+
+    @property
+    def dispatcher(self) -> Any:
+        """Who hands out documents, with bluesky's names for its parts."""
+        return _Dispatcher(self.emitter)
+
+    @property
+    def _run_bundlers(self) -> dict[Any, Any]:
+        return {} if self._session is None else dict(self._session.runs)
+
+    @property
+    def _command_registry(self) -> dict[Any, _Described]:
+        return {name: _Described(command) for name, command in self.table.items()}
+
+    @property
+    def _task(self) -> Any:
+        return getattr(self._last_session, "task", None)
+
+    def check_call(self, metadata: dict[str, Any]) -> None:
+        """
+        Look at a call as bluesky does.
+
+        Args:
+            metadata: Keyword arguments of the call.
+
+        Raises:
+            EngineBusy: If it comes from deeper in the program than ``max_depth`` allows.
+        """
+        if "raise_if_interrupted" in metadata:
+            warnings.warn(
+                "raise_if_interrupted has no meaning any more and becomes metadata of the run",
+                LabspineWarning,
+                stacklevel=3,
+            )
+        if self.max_depth is None:
+            return
+        depth, frame = 0, sys._getframe(1)
+        while frame.f_back is not None:
+            depth, frame = depth + 1, frame.f_back
+        if depth > self.max_depth:
+            from .errors import EngineBusy
+
+            raise EngineBusy(
+                f"the engine was called {depth} calls deep, and max_depth allows {self.max_depth}: "
+                "write a plan and call the engine with it, instead of calling it inside of functions"
+            )
+
+
+class _Described:
+    """A command under bluesky's name: its description is where bluesky has it."""
+
+    def __init__(self, command: Command) -> None:
+        self.__doc__ = command.about
+        self.command = command
+
+
+class _Dispatcher:
+    """The emitter, with bluesky's names for its parts."""
+
+    def __init__(self, emitter: Emitter) -> None:
+        self._emitter = emitter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._emitter, name)
+
+    @property
+    def cb_registry(self) -> SimpleNamespace:
+        return SimpleNamespace(callbacks=self._emitter._by_name)
+
+    @property
+    def _token_mapping(self) -> dict[int, Any]:
+        return self._emitter._tokens
+
 
 RUN_ENGINE = "bluesky.run_engine"
 HOSTS = ("bluesky", "event_model", "ophyd", "ophyd_async")
@@ -118,14 +212,15 @@ def _installed_version(name: str) -> str | None:
         return None
 
 
-def qt_aware_wait() -> Any:
+def plot_aware_wait() -> Any:
     """
-    Find bluesky's waiting object that keeps Qt and notebook plots alive, if plots are in use.
+    Find bluesky's waiting object that keeps plots of matplotlib alive, if there may be some.
 
     Returns:
-        An object with ``block(event)``, or None when a plain wait is enough.
+        An object with ``block(event)`` when a plain wait or one for Qt alone is not enough, or None.
     """
-    if "matplotlib" not in sys.modules:
+    matplotlib, during_task = sys.modules.get("matplotlib"), foreign("bluesky.utils", "DefaultDuringTask")
+    if matplotlib is None or during_task is None:
         return None
-    during_task = foreign("bluesky.utils", "DefaultDuringTask")
-    return during_task() if during_task is not None else None
+    backend = matplotlib.get_backend().lower()
+    return during_task() if any(name in backend for name in ("qt", "ipympl", "nbagg")) else None

@@ -9,6 +9,7 @@ from typing import Any
 from .driver import drive
 from .errors import FailedPause, PlanHalt, RequestAbort, RequestStop, kinds
 from .interrupt import CLEAN_UP_S, bounded, note, stop_moved
+from .journal import CannotResume
 from .msg import Msg
 from .performers.flying import collect
 from .session import NO_PLAN_RETURN, RunEngineResult, Session
@@ -32,11 +33,15 @@ async def conduct(session: Session) -> None:
     session.settle_on_loop()
     value, cancelled = NO_PLAN_RETURN, None
     try:
+        if session.replay is not None:
+            session.replay.begin(session)
         value = await drive(session)
     except kinds(RequestStop):
         session.exit_status = "success"
     except kinds(FailedPause, RequestAbort, PlanHalt):
         session.exit_status = "abort"
+    except CannotResume as error:
+        session.exit_status, session.reason, session.failure = "abort", str(error), error
     except asyncio.CancelledError as error:
         session.exit_status, session.is_interrupted, cancelled = "abort", True, error
         session.task.uncancel()
@@ -49,7 +54,9 @@ async def conduct(session: Session) -> None:
         session.statuses.is_pardoning = True
         try:
             await _clean_up(session)
+            _take_late_error(session)
         finally:
+            _end_journal(session)
             session.outcome = RunEngineResult(
                 tuple(session.uids),
                 value,
@@ -63,7 +70,32 @@ async def conduct(session: Session) -> None:
         raise cancelled
 
 
+def _take_late_error(session: Session) -> None:
+    # A critical subscriber may refuse even the last document.
+    if session.errors and session.failure is None:
+        session.exit_status, session.failure = "fail", session.errors.popleft()
+
+
+def _end_journal(session: Session) -> None:
+    if session.journal is not None:
+        try:
+            session.journal.end(session.exit_status, session.reason)
+        except Exception as error:
+            note(session, f"the journal could not be closed: {error!r}")
+
+
+def _tell_forgotten(session: Session) -> None:
+    if session.exit_status != "success" or session.is_interrupted:
+        return
+    staged = ", ".join(str(getattr(device, "name", device)) for device in session.staged.values())
+    if session.runs:
+        logger.warning("the plan ended without 'close_run' for %d run(s); closed now", len(session.runs))
+    if staged:
+        logger.warning("the plan ended without 'unstage' of %s; unstaged now", staged)
+
+
 async def _clean_up(session: Session) -> None:
+    _tell_forgotten(session)
     await stop_moved(session, success=session.exit_status != "fail")
     for run in session.open_runs():
         for monitor in list(run.monitors.values()):

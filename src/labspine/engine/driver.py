@@ -16,7 +16,9 @@ from typing import Any
 from ..errors import DeviceError, did_you_mean, shown
 from .errors import BadStep, InvalidCommand, NotAStep, kind
 from .interrupt import attend
-from .session import Session
+from .journal import CallJournal, JournalError
+from .journal.steps import TOUCHING
+from .session import Frame, Session
 
 __all__ = ["drive"]
 
@@ -46,6 +48,7 @@ async def drive(session: Session) -> Any:
         BaseException: What the lowest plan raised, including the signals that were thrown into it.
     """
     frames = session.frames
+    frames[0].journal = session.journal
     clock = time.perf_counter
     turn_at = clock() + TURN_S
     while True:
@@ -56,6 +59,8 @@ async def drive(session: Session) -> Any:
             turn_at = clock() + TURN_S
             continue
         frame = frames[-1]
+        if frame.journal is not None:
+            _record(frame, frame.journal)
         try:
             if frame.error is None:
                 msg = frame.plan.send(frame.answer)
@@ -76,6 +81,7 @@ async def drive(session: Session) -> Any:
             frames[-1].error = failure
             continue
         frame.answer = None
+        frame.last = msg
         session.step += 1
         try:
             answer = _perform(session, msg)
@@ -88,11 +94,22 @@ async def drive(session: Session) -> Any:
             frame.error = failure
 
 
+def _record(frame: Frame, journal: CallJournal) -> None:
+    # What the plan is about to be told is written down first.
+    if frame.last is None:
+        return
+    try:
+        journal.answered(frame.last, frame.answer, frame.error)
+    except JournalError as failure:
+        frame.error = frame.error or failure
+    frame.last = None
+
+
 def _perform(session: Session, msg: Any) -> Any:
     engine = session.engine
     try:
         command = msg.command
-        entry = engine.table.get(command)
+        entry = session.commands.get(command)
         obj = msg.obj
     except (AttributeError, TypeError):
         raise _not_a_step(session, msg) from None
@@ -104,6 +121,8 @@ def _perform(session: Session, msg: Any) -> Any:
         raise kind(InvalidCommand)(f"no command {shown(command)!r}{near}; RE.commands lists them")
     if obj is not None:
         session.seen[id(obj)] = obj
+        if session.journal is not None and command in TOUCHING:
+            session.journal.touch(command, obj)
     if entry.is_cacheable and session.rewindable and session.cache is not None:
         session.cache.append(msg)
     try:

@@ -15,6 +15,7 @@ What can go wrong in a plan, and the signals that end one.
     ├── TransitionError (RuntimeError)        the engine's state does not allow this request
     ├── FailedStatus                          a device reported a failure
     │   └── DeviceTimeout (TimeoutError)      a device reported nothing within its limit
+    ├── SubscriberOverrun                     a critical subscriber cannot follow
     ├── BlockedStep (TimeoutError)            a step kept the engine's thread longer than allowed
     ├── FailedPause                           a pause without a checkpoint to return to
     ├── WaitForTimeoutError (TimeoutError)    a wait took too long
@@ -22,7 +23,9 @@ What can go wrong in a plan, and the signals that end one.
     ├── RunEngineInterrupted                  the call ended before the plan did
     ├── RequestStop, RequestAbort             signals, thrown into the plan
     └── MismatchedReading (RuntimeError, KeyError)  an event that does not fit its stream
+        └── MismatchedValue (DeviceError)     a device reads other things than it describes
     DeviceError
+    ├── BadTarget (ValueError)                a value that a device must not be sent to
     ├── MissingAbility (AssertionError)       the object lacks methods that the command needs
     ├── NotAStatus (AttributeError)           a device returned no status object
     └── BadAsset (RuntimeError)               a detector announced files in a wrong way
@@ -42,6 +45,7 @@ from .bluesky_link import foreign
 __all__ = [
     "BadAsset",
     "BadStep",
+    "BadTarget",
     "BlockedStep",
     "DeviceTimeout",
     "EngineBusy",
@@ -51,6 +55,7 @@ __all__ = [
     "InvalidCommand",
     "InvalidDocument",
     "MismatchedReading",
+    "MismatchedValue",
     "MissingAbility",
     "NoReplayAllowed",
     "NotAPlan",
@@ -61,6 +66,7 @@ __all__ = [
     "RequestAbort",
     "RequestStop",
     "RunEngineInterrupted",
+    "SubscriberOverrun",
     "TransitionError",
     "UndeclaredStream",
     "WaitForTimeoutError",
@@ -135,6 +141,10 @@ class BlockedStep(PlanError, TimeoutError):
     """A plan, device or callback kept the engine's thread to itself for longer than ``watchdog_s``."""
 
 
+class SubscriberOverrun(PlanError):
+    """A critical background subscriber is so far behind that it would miss documents."""
+
+
 class FailedPause(PlanError):
     """A pause was asked for where the plan has no checkpoint to return to; the plan is aborted."""
 
@@ -172,6 +182,14 @@ class MismatchedReading(PlanError, RuntimeError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class MismatchedValue(MismatchedReading, DeviceError):
+    """A device reads other keys, types or shapes than it described."""
+
+
+class BadTarget(DeviceError, ValueError):
+    """A value that a device must not be sent to; it was not moved."""
 
 
 class InvalidDocument(InvalidMessage):

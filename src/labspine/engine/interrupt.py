@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,12 +14,14 @@ from .errors import FailedPause, NoReplayAllowed, PlanHalt, RequestAbort, Reques
 from .msg import Msg, PlanGenerator, as_plan, replayed
 from .session import ENDINGS, Frame, Session, SuspendRequest
 
-__all__ = ["attend", "begin_suspension", "bounded", "stop_moved", "wake_devices"]
+__all__ = ["attend", "begin_suspension", "bounded", "rescue", "stop_moved", "wake_devices"]
 
 logger = logging.getLogger("labspine.engine")
 
-CLEAN_UP_S = 10.0
+CLEAN_UP_S = 5.0
 """Longest time for one device to come to rest."""
+RESCUE_S = 0.5
+"""How much longer a stop() may take before it counts as hanging."""
 
 SIGNALS: dict[str, type[BaseException]] = {
     "stopping": RequestStop,
@@ -142,9 +146,12 @@ async def _stay_paused(session: Session) -> None:
     session.is_interrupted = True
     session.engine.change_state("paused")
     session.engine.tell_rest(session)
+    began_s = session.loop.time()
     while not (session.resume_wanted or session.ending is not None):
         await session.permit.wait()
         session.permit.clear()
+    if session.watch is not None and session.watch.accounts is not None:
+        session.watch.accounts.pause(session.loop.time() - began_s)
     if session.ending is None:
         session.is_interrupted = False
         session.engine.change_state("running")
@@ -267,11 +274,47 @@ async def stop_moved(session: Session, *, success: bool) -> None:
         session: The call; what could not be stopped is noted.
         success: Whether an interrupted move counts as done.
     """
-    for device in [d for d in session.moved.values() if hasattr(d, "stop")]:
+    rest = session.to_stop = deque(d for d in session.moved.values() if hasattr(d, "stop"))
+    while rest:
+        device = rest.popleft()
+        session.in_stop = (time.monotonic(), device)
         try:
             await bounded(_stopper(device, success))
         except Exception as error:
             note(session, f"{_name(device)}.stop() failed: {error!r}")
+        finally:
+            session.in_stop = None
+
+
+def rescue(session: Session) -> str | None:
+    """
+    Stop the other devices from the caller's thread when the ``stop()`` of one keeps the engine's thread.
+
+    Args:
+        session: The call.
+
+    Returns:
+        What hangs and what was done, in words; None as long as nothing hangs.
+    """
+    hanging = session.in_stop
+    if hanging is None or time.monotonic() - hanging[0] < CLEAN_UP_S + RESCUE_S:
+        return None
+    stopped = []
+    while session.to_stop:
+        device = session.to_stop.popleft()
+        try:
+            answer = device.stop(success=False)
+            if inspect.iscoroutine(answer):
+                answer.close()
+                note(session, f"{_name(device)}.stop() needs the engine's thread, which is not free")
+                continue
+            stopped.append(_name(device))
+        except Exception as error:
+            note(session, f"{_name(device)}.stop() failed: {error!r}")
+    return (
+        f"{_name(hanging[1])}.stop() does not return and keeps the engine's thread; stopped from elsewhere: "
+        f"{', '.join(stopped) or 'nothing'}. The run is closed when it returns; else make a new engine"
+    )
 
 
 def _stopper(device: Any, success: bool) -> Callable[[], Any]:
@@ -289,7 +332,7 @@ async def bounded(call: Callable[[], Any]) -> Any:
         Its value.
 
     Raises:
-        TimeoutError: If it took longer than 10 s.
+        TimeoutError: If it took longer than 5 s.
     """
     answer = call()
     if inspect.isawaitable(answer):

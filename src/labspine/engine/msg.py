@@ -14,7 +14,10 @@ from typing import Any, NamedTuple, cast
 from ..errors import shown
 from .errors import NotAPlan
 
-__all__ = ["Msg", "PlanGenerator", "as_plan", "replayed"]
+__all__ = ["Msg", "PlanGenerator", "as_plan", "device_name", "replayed", "words_of"]
+
+LONGEST_WORD = 40
+LONGEST_LINE = 120
 
 PlanGenerator = Generator[Any, Any, Any]
 """A plan that can be driven: it yields steps and receives their answers."""
@@ -112,3 +115,42 @@ def replayed(steps: list[Any]) -> PlanGenerator:
     for step in steps:
         answer = yield step
     return answer
+
+
+def device_name(obj: Any) -> str:
+    """
+    Name a device for a person.
+
+    Args:
+        obj: The object of a step.
+
+    Returns:
+        Its name, or a short form of whatever it is.
+    """
+    return str(getattr(obj, "name", None) or shown(obj))
+
+
+def words_of(msg: Any) -> str:
+    """
+    Put one step into words.
+
+    Args:
+        msg: The step.
+
+    Returns:
+        Command, device and arguments, for example ``set x 3.0 group='a'``.
+    """
+    parts = [str(msg.command)]
+    if msg.obj is not None:
+        parts.append(device_name(msg.obj))
+    parts += [shown(_plain(each), LONGEST_WORD) for each in msg.args]
+    parts += [f"{key}={shown(_plain(value), LONGEST_WORD)}" for key, value in msg.kwargs.items()]
+    if msg.run is not None:
+        parts.append(f"run={shown(msg.run, LONGEST_WORD)}")
+    return shown(" ".join(parts), LONGEST_LINE)
+
+
+def _plain(value: Any) -> Any:
+    # numpy's numbers, as a person writes them.
+    item = getattr(value, "item", None)
+    return item() if callable(item) and getattr(value, "ndim", None) == 0 else value

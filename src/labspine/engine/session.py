@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from .documents import Run
 from .errors import IllegalMessageSequence, kind
+from .journal import JournalError
 from .msg import PlanGenerator
+from .observe import SlowSteps, watch_of
 from .statuses import Statuses
 
 if TYPE_CHECKING:
     from .base import EngineBase
+    from .journal import CallJournal
+    from .journal.replay import Replay
 
 __all__ = ["NO_PLAN_RETURN", "Frame", "RunEngineResult", "Session", "SuspendRequest"]
 
@@ -61,12 +65,15 @@ class SuspendRequest:
 class Frame:
     """One plan on the stack, and what it will be told next."""
 
-    __slots__ = ("answer", "delivers", "error", "plan", "unanswered")
+    __slots__ = ("answer", "delivers", "error", "journal", "last", "plan", "unanswered")
 
     def __init__(self, plan: PlanGenerator, *, delivers: bool = False) -> None:
         self.plan = plan
         self.answer: Any = None
         self.error: BaseException | None = None
+        # Its latest step, and where the steps of the user's own plan are written down with their answers.
+        self.last: Any = None
+        self.journal: CallJournal | None = None
         # A step of this plan was interrupted; its answer is still owed.
         self.unanswered: Any = None
         # Its return value answers the plan below.
@@ -108,6 +115,9 @@ class Session:
         self.staged: dict[int, Any] = {}
         self.moved: dict[int, Any] = {}
         self.seen: dict[int, Any] = {}
+        # Devices that are still to be stopped, and the one whose stop() was called, with when (monotonic).
+        self.to_stop: deque[Any] = deque()
+        self.in_stop: tuple[float, Any] | None = None
         self.tokens: set[int] = set()
         self.exit_status = "success"
         self.reason = ""
@@ -137,6 +147,14 @@ class Session:
         self.flight_number = 0
         self.is_cancel_sent = False
         self.permit: asyncio.Event
+        # Who watches the steps; then it also stands for the table of commands.
+        self.watch = watch_of(engine)
+        self.commands: Any = engine.table if self.watch is None else self.watch
+        self.slow: SlowSteps | None = None
+        self.journal: CallJournal | None = None
+        # A call that goes on where another process died; what that one told already is not told again.
+        self.replay: Replay | None = None
+        self.is_told: Callable[[str, dict[str, Any]], bool] | None = None
 
     def settle_on_loop(self) -> None:
         """Create what belongs to the loop; called first thing by the task that performs the plan."""
@@ -147,6 +165,14 @@ class Session:
         self.thread_id = threading.get_ident()
         self.permit = asyncio.Event()
         self.statuses = Statuses(self.loop, self.raise_attention, self.engine.device_timeout_s)
+        if self.engine.slow_step_s:
+            self.slow = SlowSteps(self, self.engine.slow_step_s)
+            self.slow.begin()
+
+    @property
+    def default_exit_status(self) -> str:
+        """How a run ends whose plan does not say: a plan that was told to abort has not succeeded."""
+        return "abort" if self.ending in {"aborting", "halting"} else "success"
 
     def run_of(self, msg: Any) -> Run:
         """
@@ -241,6 +267,16 @@ class Session:
             name: Name of the document.
             doc: The document.
         """
+        if self.is_told is not None and self.is_told(name, doc):
+            return
+        if self.journal is not None:
+            try:
+                self.journal.document(name, doc)
+            except JournalError as error:
+                if name != "stop":
+                    raise
+                # Whatever the disk does, everybody hears that the run is over.
+                self.problems.append(str(error))
         self.engine.emitter.emit(name, doc)
 
     def pausable(self) -> list[Any]:

@@ -39,10 +39,12 @@ KNOWN_LIMIT = 10_000
 class Tracked:
     """One status that the engine keeps an eye on."""
 
-    __slots__ = ("gate", "is_disowned", "is_settled", "late", "status", "timer")
+    __slots__ = ("gate", "is_disowned", "is_settled", "late", "obj", "status", "timer", "what")
 
-    def __init__(self, status: Any) -> None:
+    def __init__(self, status: Any, obj: Any, what: str) -> None:
         self.status = status
+        self.obj = obj
+        self.what = what
         self.is_settled = False
         self.is_disowned = False
         self.gate: _Gate | None = None
@@ -96,6 +98,7 @@ class Statuses:
         self._on_failure = on_failure
         self._failed: list[Tracked] = []
         self._fresh: list[Tracked] = []
+        self._waited: list[Tracked] = []
 
     def track(self, status: Any, group: Hashable, what: str, obj: Any = None) -> Any:
         """
@@ -117,7 +120,7 @@ class Statuses:
             raise NotAStatus(
                 f"{what} must return a status object (done, success, add_callback); got {shown(status)}"
             )
-        tracked = Tracked(status)
+        tracked = Tracked(status, obj, what)
         members = self.groups.get(group)
         if members is None:
             members = self.groups[group] = []
@@ -171,6 +174,15 @@ class Statuses:
             self._on_failure()
         if tracked.gate is not None:
             tracked.gate.one_settled()
+
+    def pending(self) -> list[Tracked]:
+        """
+        List what the engine is waiting for right now.
+
+        Returns:
+            The statuses of the present wait that have not settled.
+        """
+        return [t for t in self._waited if not t.is_settled]
 
     @property
     def has_failure(self) -> bool:
@@ -243,11 +255,13 @@ class Statuses:
         for tracked in pending:
             tracked.gate = gate
         timer = self._loop.call_later(timeout_s, gate.open) if timeout_s is not None else None
+        self._waited = pending
         try:
             await gate.future
         finally:
             if timer is not None:
                 timer.cancel()
+            self._waited = []
             for tracked in pending:
                 tracked.gate = None
         return gate.left <= 0

@@ -12,6 +12,7 @@ from .plans.requests import ReadyScan, prepare
 from .scans.announcer import Announcer
 from .scans.server import ScanServer
 from .simulation import simulated_beamline
+from .topic_source import TopicSource
 
 __all__ = [
     "Announcer",
@@ -24,6 +25,7 @@ __all__ = [
     "ReadyScan",
     "ScanReport",
     "ScanServer",
+    "TopicSource",
     "connect",
     "default_plans",
     "mv",

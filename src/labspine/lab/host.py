@@ -10,12 +10,15 @@ from typing import Literal, Protocol
 
 from labspine.clock import mono_s
 from labspine.connector import RedisConnector
+from labspine.engine.journal import Journal
 from labspine.errors import LabspineError
 
 from .broker_check import refuse_unsafe_broker
 from .device_server import DeviceServer
 from .devices import DeviceRegistry
 from .plans.registry import PlanRegistry, default_plans
+from .scans.aftermath import Recovery
+from .scans.publisher import journal_for_bus
 from .scans.server import ScanServer
 
 __all__ = ["HostedService", "LabHost"]
@@ -23,6 +26,9 @@ __all__ = ["HostedService", "LabHost"]
 _log = logging.getLogger("labspine.lab")
 
 STOP_LIMIT_S = 2.5
+
+JOURNAL = "journal"
+"""Directory of the journals, in the directory of data files."""
 
 
 class HasUrl(Protocol):
@@ -54,9 +60,12 @@ class LabHost:
         profile: Names of the channels.
         extras: Makers of further services (a page, for instance); each gets a connector of its own.
         metadata: Goes into the start document of each run.
+        journal: Whether runs are written down in ``<data_dir>/journal`` before anybody is told, so that a
+            crash loses nothing; or the directory for that.
+        recovery: What to do with a plan whose process died: ``resume`` or ``close``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         broker: str | HasUrl,
         registry: DeviceRegistry,
@@ -66,6 +75,8 @@ class LabHost:
         profile: Literal["seed", "bec4"] = "seed",
         extras: Sequence[Callable[[RedisConnector], HostedService]] = (),
         metadata: dict[str, object] | None = None,
+        journal: bool | str | Path = True,
+        recovery: Recovery = "resume",
     ) -> None:
         self.url = broker if isinstance(broker, str) else broker.url
         self.registry = registry
@@ -74,6 +85,11 @@ class LabHost:
         self._profile: Literal["seed", "bec4"] = profile
         self._extras = tuple(extras)
         self._metadata = dict(metadata or {})
+        self._recovery: Recovery = recovery
+        self.journal: Journal | None = None
+        if journal is not False:
+            place = self.data_dir / JOURNAL if journal is True else Path(journal)
+            self.journal = journal_for_bus(place, self.url)
         self._connectors: list[RedisConnector] = []
         self._services: list[HostedService] = []
 
@@ -91,7 +107,7 @@ class LabHost:
             ("device_server", lambda c: DeviceServer(c, self.registry)),
             ("file_writer", lambda c: FileWriter(c, directory=self.data_dir)),
             *((f"extra_{number}", maker) for number, maker in enumerate(self._extras)),
-            ("scan_server", lambda c: ScanServer(c, self.registry, self.plans, metadata=self._metadata)),
+            ("scan_server", self._scan_server),
         ]
         try:
             for name, make in makers:
@@ -106,6 +122,16 @@ class LabHost:
             self.stop()
             raise
 
+    def _scan_server(self, connector: RedisConnector) -> ScanServer:
+        return ScanServer(
+            connector,
+            self.registry,
+            self.plans,
+            metadata=self._metadata,
+            journal=self.journal,
+            recovery=self._recovery,
+        )
+
     def stop(self) -> None:
         """Stop all services in reverse order, within 3 s; a running scan is aborted."""
         deadline = mono_s() + STOP_LIMIT_S
@@ -118,6 +144,8 @@ class LabHost:
         for connector in self._connectors:
             connector.shutdown()
         self._connectors.clear()
+        if self.journal is not None:
+            self.journal.close()
 
     def __enter__(self) -> LabHost:
         """Start all services."""

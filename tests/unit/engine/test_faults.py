@@ -445,8 +445,8 @@ def test_an_engine_may_demand_that_streams_are_declared(engine: Any) -> None:
 @pytest.mark.parametrize(
     ("step", "builtin", "words"),
     [
-        (Msg("collect", None, stream=True), RuntimeError, "stream=True is not possible"),
-        (Msg("declare_stream", None, collect=True), AssertionError, "needs a name"),
+        (Msg("collect", None, stream=True), RuntimeError, "no longer supported; leave stream=True out"),
+        (Msg("declare_stream", None, collect=True), AssertionError, "name that is not None is required"),
     ],
 )
 def test_misused_flyer_steps_raise_what_programs_for_bluesky_catch(

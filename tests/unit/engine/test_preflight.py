@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
+import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
+from bluesky.simulators import RunEngineSimulator, check_limits
 from ophyd import SoftPositioner
 from ophyd.sim import hw
+from ophyd.utils import LimitError
 
-from labspine.engine import Msg, preflight
+import labspine.plans as lp
+from labspine.engine import AsyncRunEngine, Msg, preflight
 
 
 class Untouchable:
@@ -169,3 +174,66 @@ def test_the_devices_of_ophyd_stay_where_they_are() -> None:
 def test_the_engine_knows_its_own_commands(engine: Any) -> None:
     engine.register_command("frobnicate", lambda msg: None)
     assert engine.preflight([Msg("frobnicate")]).is_ok
+
+
+def test_simulate_lists_steps_devices_and_those_that_are_unfit(engine: Any) -> None:
+    x, det = Untouchable("x"), Untouchable("det")
+    engine.preprocessors.append(bpp.run_wrapper)
+    report = engine.simulate([Msg("set", x, np.float64(1.5), group="g"), Msg("wait", None, "g")], steps=3)
+    assert report.steps == ("open_run", "set x 1.5 group=g", "wait g")
+    assert report.commands == {"open_run": 1, "set": 1, "wait": 1, "close_run": 1}
+    assert (report.devices, report.unfit, report.num_runs) == (("x",), {}, 1)
+    engine.preprocessors.clear()
+    report = engine.simulate(
+        [Msg("set", det, 1), Msg("kickoff", det), Msg("locate", det), Msg("set", "x", 1)]
+    )
+    assert report.unfit == {"det": ("locate",), "x": ("set",)}
+    assert "give the device itself, not its name" in report.problems[-1]
+
+
+def test_the_asynchronous_door_simulates_as_well() -> None:
+    report = AsyncRunEngine().simulate(lp.scan([Untouchable("det")], Untouchable("x"), 0, 1, 5), steps=2)
+    assert (report.num_points, report.is_ok, len(report.steps)) == (5, True, 2)
+
+
+def test_while_a_plan_runs_another_one_is_simulated(engine: Any, kit: Any) -> None:
+    motor, seen = kit.Motor(), kit.commands_of(engine)
+    motor.hold = True
+    call = kit.Caller(lambda: engine([Msg("set", motor, 1, group="g"), Msg("wait", None, group="g")]))
+    kit.until(lambda: "wait" in seen)
+    assert engine.simulate(lp.count([Untouchable("det")], 7)).num_points == 7
+    assert engine.state == "running"
+    motor.moves[0][1].finish()
+    assert call.finished().error is None
+
+
+def test_sizes_that_only_a_device_server_knows_are_told() -> None:
+    class Remote(Untouchable):
+        async def describe(self) -> dict[str, Any]:  # type: ignore[override]
+            return {}
+
+    report = preflight(lp.count([Remote("det")], 3))
+    assert report.size_bytes == 0
+    assert "the size of det is not known and not counted" in report.notes
+
+
+@pytest.mark.parametrize("package", [bp, lp], ids=["bluesky's plans", "our plans"])
+def test_the_simulators_of_bluesky_agree_with_our_preflight(package: Any) -> None:
+    h = hw()
+
+    def plan() -> Any:
+        return package.scan([h.det1], h.motor1, -1, 1, 4)
+
+    simulated = [msg.command for msg in RunEngineSimulator().simulate_plan(plan())]
+    report = preflight(plan(), most_steps=1000)
+    assert [words.split()[0] for words in report.steps] == simulated
+    assert report.commands == dict(Counter(simulated))
+
+
+def test_both_find_the_same_limits_violated(engine: Any) -> None:
+    motor = SoftPositioner(name="m", limits=(-1, 1), init_pos=0)
+    with pytest.raises(LimitError):
+        check_limits([Msg("set", motor, 3)])
+    assert not preflight([Msg("set", motor, 3)]).is_ok
+    check_limits([Msg("set", motor, 0.5)])  # on the loop of the engine
+    assert preflight([Msg("set", motor, 0.5)]).is_ok

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
 import pytest
 
-from labspine.engine import BlockedStep, Msg, RunEngine
+from labspine.engine import AsyncRunEngine, BlockedStep, Msg, RunEngine
 from labspine.errors import PlanError
 
 
@@ -80,3 +81,15 @@ def test_without_a_limit_and_with_patience_nothing_is_told() -> None:
         engine.watchdog_s = 5.0
         engine([Msg("sleep", None, 0.05)])
     assert told == []
+
+
+def test_the_asynchronous_door_watches_as_well() -> None:
+    device = Blocking()
+
+    async def main() -> None:
+        engine = AsyncRunEngine()
+        engine.watchdog_s, engine.blocked_hook = 0.1, lambda text: device.release.set()
+        await engine.run([Msg("read", device), Msg("null")])
+
+    with pytest.raises(BlockedStep, match=r"step 1 has kept the engine busy .* in read"):
+        asyncio.run(main())

@@ -161,3 +161,34 @@ def test_bundles_are_received_as_points(fresh_broker_url: str) -> None:
         assert sender.stop()
         wait_until(lambda: len(heard) == 100, "all points")
         assert [m.point_id for m in heard] == list(range(100))
+
+
+def test_a_ticket_is_settled_when_everything_before_it_is_with_the_broker(fresh_broker_url: str) -> None:
+    with RedisConnector(fresh_broker_url, name="tickets") as connector:
+        sender = Sender(connector)
+        try:
+            assert (sender.last_ticket, sender.settled) == (0, 0)
+            endpoint = MessageEndpoints.scan_number()
+            first = sender.put(Outgoing("set", endpoint, VariableMessage(value=1)))
+            last = sender.put(*(Outgoing("set", endpoint, VariableMessage(value=n)) for n in range(2, 200)))
+            assert (first, last) == (1, 199)
+
+            assert sender.wait_settled(last, 5.0) == last
+            assert connector.get(endpoint).value == 199
+        finally:
+            sender.stop()
+
+
+@pytest.mark.fault
+def test_no_ticket_is_settled_while_the_broker_is_away(broker_process: EmbeddedBroker) -> None:
+    with RedisConnector(broker_process.url, timeout_s=0.5, patience_s=0.2) as connector:
+        connector.connect()
+        sender = Sender(connector)
+        os.kill(broker_process.pid, signal.SIGSTOP)
+        try:
+            ticket = sender.put(Outgoing("set", MessageEndpoints.scan_number(), VariableMessage(value=1)))
+            assert sender.wait_settled(ticket, 0.2) == 0
+        finally:
+            os.kill(broker_process.pid, signal.SIGCONT)
+        assert sender.wait_settled(ticket, 15.0) == ticket
+        assert sender.stop()

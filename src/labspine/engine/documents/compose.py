@@ -121,7 +121,14 @@ def descriptor(
     return doc
 
 
-def stop(run_uid: str, *, exit_status: str, reason: str, num_events: Mapping[str, int]) -> Document:
+def stop(
+    run_uid: str,
+    *,
+    exit_status: str,
+    reason: str,
+    num_events: Mapping[str, int],
+    more: Mapping[str, Any] | None = None,
+) -> Document:
     """
     Compose a stop document.
 
@@ -130,6 +137,7 @@ def stop(run_uid: str, *, exit_status: str, reason: str, num_events: Mapping[str
         exit_status: ``success``, ``abort`` or ``fail``.
         reason: Why it ended, empty for a success.
         num_events: Number of events by stream.
+        more: Further entries.
 
     Returns:
         The checked document.
@@ -144,6 +152,7 @@ def stop(run_uid: str, *, exit_status: str, reason: str, num_events: Mapping[str
         "exit_status": exit_status,
         "reason": reason,
         "num_events": dict(num_events),
+        **(more or {}),
     }
     if not is_surely_stop(doc):
         check("stop", doc)

@@ -38,9 +38,13 @@ class Run:
         self.streams: dict[str, Stream] = {}
         self.monitors: dict[int, Any] = {}
         self.uncollected: dict[int, Any] = {}
+        self.kicked_off: dict[int, tuple[Any, Any]] = {}
         self.declared: dict[frozenset[int], list[str]] = {}
         self.nested: dict[int, dict[frozenset[str], Stream]] = {}
         self.assets = AssetBook(self.uid)
+        # What it cost and who wants to know of its end; set by whoever watches the steps.
+        self.statement: Callable[[], dict[str, float]] | None = None
+        self.on_close: Callable[[str, str], object] | None = None
         self.kept_assets: list[tuple[str, Document]] = []
         self._emit = emit
         self._record = record_interruptions
@@ -66,10 +70,15 @@ class Run:
             InvalidDocument: If the words are not allowed; the run stays open.
         """
         numbers = {s.name: s.next_number - 1 for s in self.streams.values() if s.descriptor is not None}
-        doc = compose.stop(self.uid, exit_status=exit_status, reason=reason, num_events=numbers)
+        more = None if self.statement is None else {"accounting": self.statement()}
+        doc = compose.stop(self.uid, exit_status=exit_status, reason=reason, num_events=numbers, more=more)
         self.is_open = False
         self.bundle = None
-        self._emit("stop", doc)
+        try:
+            self._emit("stop", doc)
+        finally:
+            if self.on_close is not None:
+                self.on_close(exit_status, reason)
 
     def stream(self, name: str) -> Stream:
         """
@@ -98,6 +107,8 @@ class Run:
             MismatchedReading: If the stream had other keys before.
             InvalidDocument: If a device described itself wrongly.
         """
+        if stream.recognises(members):
+            return  # the process that died had told it
         data_keys: Document = {}
         for member in members.values():
             data_keys.update(member.data_keys)
@@ -184,7 +195,7 @@ class Run:
         stream = bundle.stream
         if stream.descriptor is None:
             self.describe(stream, bundle.members)
-        elif bundle.members.keys() != stream.members.keys():
+        elif bundle.members.keys() != stream.members.keys() and not stream.recognises(bundle.members):
             had = [m.name for m in stream.members.values()]
             got = [m.name for m in bundle.members.values()]
             raise MismatchedReading(

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import shown
 from ...ids import new_uid
-from ..errors import MismatchedReading
+from ..errors import MismatchedReading, MismatchedValue
 from .compose import Document
 
 __all__ = ["Bundle", "Member", "Stream", "settle"]
@@ -92,6 +92,7 @@ class Stream:
         "descriptor",
         "external",
         "filled",
+        "inherited",
         "keys",
         "known",
         "mark",
@@ -113,6 +114,8 @@ class Stream:
         self.mark = 1
         # Monitors and interruptions are not replayed after a pause, so their numbers must go on.
         self.rolls_back = True
+        # Names of members that another process described; who they are, the first event tells.
+        self.inherited: frozenset[str] | None = None
 
     def settle_keys(self, descriptor: Document) -> None:
         """
@@ -126,6 +129,21 @@ class Stream:
         self.external = frozenset(k for k, v in data_keys.items() if v.get("external") == "STREAM:")
         self.keys = frozenset(data_keys) - self.external
         self.filled = {k: False for k, v in data_keys.items() if "external" in v and k not in self.external}
+
+    def recognises(self, members: Mapping[int, Member]) -> bool:
+        """
+        Find out whether members of an event are those that another process described, and take them over.
+
+        Args:
+            members: Members that were read together.
+
+        Returns:
+            False when this stream was described here, or for other members.
+        """
+        if self.inherited is None or {member.name for member in members.values()} != self.inherited:
+            return False
+        self.members, self.inherited = dict(members), None
+        return True
 
     def event(
         self, data: Document, timestamps: Document, filled: Mapping[str, Any] | None = None
@@ -165,7 +183,7 @@ class Stream:
         for what, keys in (("data", data.keys()), ("timestamps", timestamps.keys())):
             if keys - self.external != self.keys:
                 missing, extra = sorted(self.keys - keys), sorted(keys - self.keys - self.external)
-                raise MismatchedReading(
+                raise MismatchedValue(
                     f'the {what} of an event in stream "{self.name}" do not match its description: '
                     f"missing {shown(missing)}, not described {shown(extra)}"
                 )

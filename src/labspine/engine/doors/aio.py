@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from ..base import EngineBase
 from ..bluesky_link import announce_loop
 from ..cleanup import conduct
+from ..durable import taken_over
 from ..session import RunEngineResult, Session
+from .watchdog import Watchdog
 
 __all__ = ["AsyncRunEngine"]
 
@@ -39,9 +44,47 @@ class AsyncRunEngine(EngineBase):
         """
         loop = asyncio.get_running_loop()
         announce_loop(loop)
-        session = self._begin(plan, subs, metadata, loop)
+        return await self._perform(self._begin(plan, subs, metadata, loop))
+
+    async def recover(
+        self,
+        path: str | Path,
+        plan: object,
+        subs: Any = None,
+        *,
+        catch_up: bool = True,
+        paused: bool = False,
+    ) -> RunEngineResult:
+        """
+        Go on with the call of a process that died, in the same runs; see :meth:`RunEngine.recover`.
+
+        Args:
+            path: The journal of that call.
+            plan: The same plan, fresh, on the same devices.
+            subs: Subscribers for this call only.
+            catch_up: Tell the recorded documents to all subscribers first.
+            paused: Pause before anything moves.
+
+        Returns:
+            As :meth:`run`.
+
+        Raises:
+            JournalError: If that process lives, or the file is no journal.
+            CannotResume: If the plan does other things than before, or cannot go on; its runs are closed.
+            Exception: What the plan raised.
+        """
+        loop = asyncio.get_running_loop()
+        announce_loop(loop)
+        with taken_over(self, path, catch_up=catch_up, paused=paused) as replay:
+            session = self._begin(plan, subs, replay.metadata, loop, replay=replay)
+        return await self._perform(session)
+
+    async def _perform(self, session: Session) -> RunEngineResult:
         try:
-            await conduct(session)
+            with ExitStack() as stack:
+                if self.watchdog_s:
+                    stack.enter_context(Watchdog(self, session, threading.get_ident()))
+                await conduct(session)
         finally:
             if not session.is_over:
                 self._forget(session)

@@ -8,14 +8,20 @@ import threading
 import weakref
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Self
 
 from ..base import EngineBase, default_scan_id_source
-from ..bluesky_link import announce_loop, qt_aware_wait
+from ..bluesky_link import announce_loop, plot_aware_wait
 from ..cleanup import conduct
+from ..durable import taken_over
 from ..errors import EngineBusy, RunEngineInterrupted, TransitionError, kind
+from ..interrupt import rescue
+from ..journal import Journal
 from ..session import RunEngineResult, Session
+from .qt import qt_wait
 from .sigint import SigintHandler
+from .terminate import TerminationHandler
 from .watchdog import Watchdog
 
 __all__ = ["RunEngine"]
@@ -24,6 +30,7 @@ logger = logging.getLogger("labspine.engine")
 
 START_S = 10.0
 PANIC_S = 1.0
+LOOK_S = 0.1
 
 PAUSE_MSG = """
 The plan is interrupted. Choose how to go on:
@@ -48,12 +55,14 @@ class RunEngine(EngineBase):
         loop: An event loop; it is started in a thread unless it runs already.
         preprocessors: Functions that take a plan and return a plan, applied in order.
         context_managers: Classes, called with the engine and entered around each blocking call; by default
-            the handler for Ctrl-C.
+            the handlers for Ctrl-C and for SIGTERM and SIGHUP.
         md_validator: Raises to refuse the metadata of a run.
         md_normalizer: Returns the metadata to use; gets a deep copy.
         scan_id_source: Plain or coroutine function of the metadata that gives the next ``scan_id``.
         during_task: Object with ``block(event)`` that waits for a ``threading.Event``.
         call_returns_result: Give a :class:`RunEngineResult` instead of a tuple of run uids.
+        journal: Where each call is written down before anybody is told: True, a directory or a
+            :class:`~labspine.engine.journal.Journal`; None writes nothing.
     """
 
     def __init__(  # noqa: PLR0913 - bluesky's signature
@@ -68,6 +77,7 @@ class RunEngine(EngineBase):
         scan_id_source: Callable[[Any], Any] = default_scan_id_source,
         during_task: Any = None,
         call_returns_result: bool = False,
+        journal: Journal | str | Path | bool | None = None,
     ) -> None:
         super().__init__(
             md,
@@ -75,15 +85,15 @@ class RunEngine(EngineBase):
             md_validator=md_validator,
             md_normalizer=md_normalizer,
             scan_id_source=scan_id_source,
+            journal=journal,
         )
         self._loop = asyncio.new_event_loop() if loop is None else loop
         self._th = _running_thread(self._loop)
         announce_loop(self._loop)
-        self.context_managers: list[Any] = [SigintHandler] if context_managers is None else context_managers
+        self.context_managers: list[Any] = (
+            [SigintHandler, TerminationHandler] if context_managers is None else context_managers
+        )
         self.pause_msg = PAUSE_MSG
-        # Seconds that a step may keep the thread before its plan is told (BlockedStep). None: no limit.
-        self.watchdog_s: float | None = None
-        self.blocked_hook: Callable[[str], object] | None = None
         self._during_task = during_task
         self._call_returns_result = call_returns_result
 
@@ -114,11 +124,52 @@ class RunEngine(EngineBase):
             PlanError: If plan is no plan, or the engine is busy.
             Exception: What the plan raised.
         """
-        self._not_on_loop("RE(plan)")
+        self.check_call(metadata)
+        self._ready("RE(plan)")
+        return self._perform(self._begin(plan, subs, metadata, self._loop))
+
+    def recover(
+        self,
+        path: str | Path,
+        plan: object,
+        subs: Any = None,
+        *,
+        catch_up: bool = True,
+        paused: bool = False,
+    ) -> Any:
+        """
+        Go on with the call of a process that died, in the same runs, and wait for its end.
+
+        The plan is told the recorded answers up to its last checkpoint. Devices are brought to rest, then to
+        the state in which the plan had left them there; an event that was told before is not told again.
+
+        Args:
+            path: The journal of that call.
+            plan: The same plan, fresh, on the same devices.
+            subs: Subscribers for this call only.
+            catch_up: Tell the recorded documents to all subscribers first, so that they have the whole run.
+            paused: Pause before anything moves.
+
+        Returns:
+            As the call itself.
+
+        Raises:
+            JournalError: If that process lives, or the file is no journal.
+            CannotResume: If the plan does other things than before, or cannot go on; its runs are closed.
+            RunEngineInterrupted: If it was paused, stopped, aborted or halted.
+            Exception: What the plan raised.
+        """
+        self._ready("recover()")
+        with taken_over(self, path, catch_up=catch_up, paused=paused) as replay:
+            session = self._begin(plan, subs, replay.metadata, self._loop, replay=replay)
+        return self._perform(session)
+
+    def _ready(self, what: str) -> None:
+        self._not_on_loop(what)
         if self._loop.is_closed():
             raise EngineBusy("this engine is closed; make a new one")
-        session = self._begin(plan, subs, metadata, self._loop)
 
+    def _perform(self, session: Session) -> Any:
         def start() -> None:
             asyncio.run_coroutine_threadsafe(_conduct(session), self._loop)
 
@@ -194,7 +245,7 @@ class RunEngine(EngineBase):
             session = self._session
             self.halt()
             session.rest.wait(START_S)
-        self.emitter.unsubscribe_all()
+        self.unsubscribe_all()
 
     def close(self) -> None:
         """
@@ -204,7 +255,10 @@ class RunEngine(EngineBase):
             EngineBusy: If it is called on the engine's own thread.
         """
         self._not_on_loop("close()")
+        self.drain()
         self.reset()
+        if self.journal is not None:
+            self.journal.close()
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._th.join(START_S)
@@ -244,19 +298,26 @@ class RunEngine(EngineBase):
                 self._block(session)
             except KeyboardInterrupt:
                 self._get_out(session)
+            except EngineBusy:
+                raise  # its thread cannot hear of anything
             except Exception:
                 self._request_ending("halting")
                 raise
 
     def _block(self, session: Session) -> None:
-        waiter = self._during_task if self._during_task is not None else qt_aware_wait()
+        waiter = self._during_task if self._during_task is not None else plot_aware_wait() or qt_wait()
         if waiter is not None:
             waiter.block(session.rest)
-        # A loop thread that has died must not leave us waiting for ever.
-        while not session.rest.wait(1.0):
+        # Python runs handlers of signals in this thread, and a signal that another thread received does not
+        # wake it: hence no long wait. A loop thread that has died must not leave us waiting for ever either.
+        while not session.rest.wait(LOOK_S):
             if not self._th.is_alive():
                 self.change_state("panicked")
                 raise EngineBusy("the thread of this engine has died; make a new engine")
+            hanging = rescue(session)
+            if hanging is not None:
+                self.change_state("panicked")
+                raise EngineBusy(hanging)
 
     def _get_out(self, session: Session) -> None:
         session.is_interrupted = True

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,18 @@ from ..errors import TransitionError, kinds
 if TYPE_CHECKING:
     from .facade import RunEngine
 
-__all__ = ["SigintHandler"]
+__all__ = ["SigintHandler", "get_handler", "set_handler"]
 
 DEBOUNCE_S = 0.1
 FORGET_S = 10.0
 GRACE_S = 1.0
 MOST_PRESSES = 10
+
+# The functions of "signal" look for an enumeration member in each handler, which takes longer than the rest
+# of a call; those of the module below it do not.
+_plain = sys.modules.get("_signal", signal)
+set_handler: Callable[[int, Any], Any] = _plain.signal
+get_handler: Callable[[int], Any] = _plain.getsignal
 
 
 class SigintHandler:
@@ -41,15 +48,15 @@ class SigintHandler:
 
     def __enter__(self) -> SigintHandler:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.getsignal(signal.SIGINT)
-            signal.signal(signal.SIGINT, self._pressed)
+            self._previous = get_handler(signal.SIGINT)
+            set_handler(signal.SIGINT, self._pressed)
             self._is_installed = True
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         if self._is_installed:
             self._is_installed = False
-            signal.signal(signal.SIGINT, self._previous if self._previous is not None else signal.SIG_DFL)
+            set_handler(signal.SIGINT, self._previous if self._previous is not None else signal.SIG_DFL)
 
     def _pressed(self, signum: int, frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -12,7 +12,7 @@ from ..errors import BlockedStep
 from ..session import Session
 
 if TYPE_CHECKING:
-    from .facade import RunEngine
+    from ..base import EngineBase
 
 __all__ = ["Watchdog"]
 
@@ -31,7 +31,7 @@ class Watchdog:
         thread_id: The thread that performs the plan.
     """
 
-    def __init__(self, engine: RunEngine, session: Session, thread_id: int) -> None:
+    def __init__(self, engine: EngineBase, session: Session, thread_id: int) -> None:
         self._engine = engine
         self._session = session
         self._thread_id = thread_id

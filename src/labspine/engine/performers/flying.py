@@ -43,9 +43,22 @@ def kickoff(session: Session, msg: Any) -> Any:
     run = session.run_of(msg)
     obj = require(msg, "kickoff", "complete")
     group, kwargs = group_of(msg)
-    status = session.statuses.track(obj.kickoff(*msg.args, **kwargs), group, "kickoff()", obj)
+    status = _still_flying(run, msg)
+    if status is None:
+        status = obj.kickoff(*msg.args, **kwargs)
+    session.statuses.track(status, group, "kickoff()", obj)
     run.uncollected[id(obj)] = obj
+    run.kicked_off[id(obj)] = (msg, status)
     return status
+
+
+def _still_flying(run: Run, msg: Any) -> Any:
+    # The very same step comes twice only in a replay; a flyer that is under way must not be started again.
+    if id(msg.obj) not in run.uncollected:
+        return None
+    before, status = run.kicked_off.get(id(msg.obj), (None, None))
+    failed = getattr(status, "done", False) and not getattr(status, "success", True)
+    return status if before is msg and not failed else None
 
 
 def complete(session: Session, msg: Any) -> Any:
@@ -75,7 +88,10 @@ async def collect(session: Session, msg: Any) -> Any:
     """
     run = session.run_of(msg)
     if msg.kwargs.get("stream", False):
-        raise NotOffered("'collect' emits event pages; stream=True is not possible any more")
+        raise NotOffered(
+            "Collect now emits EventPages (stream=False), so emitting Events (stream=True) is no longer "
+            "supported; leave stream=True out"
+        )
     objects = [msg.obj, *msg.args]
     for obj in objects:
         if not (hasattr(obj, "describe_collect") and hasattr(obj, "name")):
@@ -110,8 +126,9 @@ def _declared_stream(run: Run, objects: list[Any], name: str | None) -> Stream |
     if name is not None:
         if name not in names:
             raise UndeclaredStream(
-                f'stream "{shown(name)}" is not declared for these objects: '
-                "send 'declare_stream' with collect=True first"
+                "If a message stream name is provided declare stream needs to be called first. "
+                f'Stream "{shown(name)}" is not declared for these objects: '
+                "send 'declare_stream' with collect=True"
             )
         return run.streams[name]
     if not names:
@@ -132,7 +149,8 @@ async def _describe_nested(run: Run, objects: list[Any]) -> None:
     described = await settle(flyer.describe_collect())
     if any(_is_data_key(value) for value in described.values()):
         raise UndeclaredStream(
-            f"{flyer.name} describes one stream: send 'declare_stream' with collect=True before 'collect'"
+            f"Single nested data keys should be pre-declared: {flyer.name} describes one stream; send "
+            "'declare_stream' with collect=True before 'collect'"
         )
     _check_disjoint(flyer.name, described)
     streams: dict[frozenset[str], Stream] = {}

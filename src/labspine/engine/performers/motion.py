@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from numbers import Number, Real
+from typing import TYPE_CHECKING, Any, cast
 
+from ...errors import shown
+from ..errors import BadTarget
 from ..statuses import is_status
 from .command import lacking, require
 
@@ -39,6 +43,7 @@ def set_(session: Session, msg: Any) -> Any:
 
     Raises:
         MissingAbility: If it cannot be set.
+        BadTarget: If a motor is sent to something that is no finite number.
         BadStep: If it cannot take these arguments.
         NotAStatus: If it returns no status.
     """
@@ -47,9 +52,38 @@ def set_(session: Session, msg: Any) -> Any:
         move = obj.set
     except AttributeError:
         raise lacking(obj, ("set",), "set") from None
+    if msg.args and type(msg.args[0]) is not int:
+        check_target(obj, msg.args[0])
     group, kwargs = group_of(msg)
     session.moved[id(obj)] = obj
     return session.statuses.track(move(*msg.args, **kwargs), group, "set()", obj)
+
+
+def check_target(obj: Any, target: Any) -> None:
+    """
+    Keep motors from being sent to what is no place.
+
+    Args:
+        obj: The device; only those whose ``position`` is a number are judged.
+        target: Where it is sent.
+
+    Raises:
+        BadTarget: If it is NaN, infinite, complex or text.
+    """
+    if type(target) is float:
+        if isfinite(target):
+            return
+    elif not isinstance(target, str | bytes | complex | Number):
+        return  # arrays, records and enumerations are the device's business
+    elif not isinstance(target, str | bytes | complex) and isfinite(cast("float", target)):
+        return
+    place = getattr(obj, "position", None)
+    if isinstance(place, Real):
+        name = getattr(obj, "name", None) or shown(obj)
+        raise BadTarget(
+            f"{name} cannot be set to {shown(target)} ({type(target).__name__}): its position is a number; "
+            "give a finite number"
+        )
 
 
 def trigger(session: Session, msg: Any) -> Any:

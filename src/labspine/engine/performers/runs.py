@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+import logging
 from typing import TYPE_CHECKING, Any
 
 from ...errors import shown
 from ..documents import Member, Run, compose
-from ..documents.stream import settle
-from ..errors import BadStep, IllegalMessageSequence, UndeclaredStream, kind
+from ..documents.stream import Bundle, settle
+from ..documents.values import misfit
+from ..errors import BadStep, IllegalMessageSequence, MismatchedValue, UndeclaredStream, kind
 from .command import lacking, require
 from .flying import flat_keys
 
 if TYPE_CHECKING:
     from ..session import Session
+
+logger = logging.getLogger("labspine.engine")
 
 __all__ = ["close_run", "configure", "create", "declare_stream", "drop", "open_run", "save"]
 
@@ -66,6 +70,8 @@ def _open(session: Session, msg: Any, scan_id: Any) -> str:
     run = Run(start, emit=session.emit, record_interruptions=engine.record_interruptions)
     session.runs[msg.run] = run
     session.uids.append(run.uid)
+    if session.watch is not None:
+        session.watch.begin_run(run, msg.run)
     run.open()
     run.mark()
     return run.uid
@@ -76,21 +82,34 @@ def close_run(session: Session, msg: Any) -> str:
     End a run: ``Msg('close_run', None, exit_status=None, reason=None)``. The answer is its uid.
 
     Raises:
-        IllegalMessageSequence: If it is not open.
+        IllegalMessageSequence: If it is not open, or, in a strict engine, if an event is.
         InvalidDocument: If exit_status is none of success, abort, fail.
     """
     run = session.run_of(msg)
+    exit_status = msg.kwargs.get("exit_status") or session.default_exit_status
+    if run.bundle is not None and exit_status == "success":
+        _lose_event(session, run.bundle.stream.name)
     for watcher in list(run.monitors.values()):
         watcher.end()
     run.monitors.clear()
     session.empty_inbox()
     try:
-        run.close(msg.kwargs.get("exit_status") or "success", msg.kwargs.get("reason") or "")
+        run.close(exit_status, msg.kwargs.get("reason") or "")
     finally:
         if not run.is_open:
             del session.runs[msg.run]
             _forget_steps(session)
     return run.uid
+
+
+def _lose_event(session: Session, stream: str) -> None:
+    text = (
+        f"step {session.step}, 'close_run', came between 'create' and 'save': the open event of stream "
+        f"\"{stream}\" is lost; send 'save' or 'drop' first"
+    )
+    if session.engine.strict:
+        raise kind(IllegalMessageSequence)(text)
+    logger.warning("%s", text)
 
 
 def _forget_steps(session: Session) -> None:
@@ -125,8 +144,25 @@ def save(session: Session, msg: Any) -> None:
     Raises:
         IllegalMessageSequence: If there is no open event.
         MismatchedReading: If other objects or keys were read than before in this stream.
+        MismatchedValue: If the engine is strict and a value has not the described type or shape.
     """
-    session.run_of(msg).save()
+    run = session.run_of(msg)
+    bundle = run.bundle
+    # The first event of a stream tells a wrong description; each event is looked at on demand only.
+    if bundle is not None and (bundle.stream.descriptor is None or session.engine.strict):
+        _compare_values(session, bundle)
+    run.save()
+
+
+def _compare_values(session: Session, bundle: Bundle) -> None:
+    for member, reading in zip(bundle.members.values(), bundle.readings, strict=False):
+        words = misfit(member.data_keys, reading)
+        if words is None:
+            continue
+        text = f"{member.name}: {words}"
+        if session.engine.strict:
+            raise MismatchedValue(text)
+        logger.warning("%s; correct its describe(): readers of these data may fail", text)
 
 
 def drop(session: Session, msg: Any) -> None:
@@ -154,7 +190,8 @@ async def declare_stream(session: Session, msg: Any) -> Any:
     name = msg.kwargs.get("name")
     if msg.obj is not None or not isinstance(name, str) or not name:
         raise UndeclaredStream(
-            "'declare_stream' needs a name and takes its objects as arguments: (None, *objects, name=...)"
+            "A stream name that is not None is required for pre-declare, and the objects are arguments: "
+            "Msg('declare_stream', None, *objects, name=...)"
         )
     if run.bundle is not None:
         raise kind(IllegalMessageSequence)("'declare_stream' is not allowed between 'create' and 'save'")

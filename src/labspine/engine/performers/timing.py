@@ -170,6 +170,7 @@ async def _wait_for(makers: list[Any], options: dict[str, Any]) -> list[Any]:
         raise
     if pending:
         raise kind(WaitForTimeoutError)(
+            "Plan failed to complete in the specified time: "
             f"{len(pending)} of {len(futures)} things were not done after {options.get('timeout')} s"
         )
     return futures

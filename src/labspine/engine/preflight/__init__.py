@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .answers import present_position
+from .door import LooksAhead
 from .report import Preflight, Travel
 from .walk import preflight
 
-__all__ = ["Preflight", "Travel", "preflight", "present_position"]
+__all__ = ["LooksAhead", "Preflight", "Travel", "preflight", "present_position"]

@@ -24,6 +24,7 @@ class Estimate:
         self.duration_s = 0.0
         self.size_bytes = 0
         self.silent: dict[int, str] = {}
+        self.sizeless: dict[int, str] = {}
         self._groups: dict[Any, float] = {}
         self._told: dict[tuple[int, str], float | None] = {}
 
@@ -83,7 +84,10 @@ class Estimate:
         """
         size = self._told.get((id(obj), "size"))
         if size is None:
-            size = self._told[(id(obj), "size")] = float(_size_of(obj))
+            told = _size_of(obj)
+            if told is None:
+                self.sizeless[id(obj)] = str(getattr(obj, "name", obj))
+            size = self._told[(id(obj), "size")] = float(told or 0)
         self.size_bytes += int(size)
 
     def _begin(self, group: Any, seconds: float) -> None:
@@ -114,14 +118,14 @@ def _first_number(obj: Any, names: tuple[str, ...]) -> float | None:
     return None
 
 
-def _size_of(obj: Any) -> int:
+def _size_of(obj: Any) -> int | None:
     try:
         described = obj.describe()
     except Exception:
-        return 0
+        return None
     if inspect.isawaitable(described):
         close_quietly(described)
-        return 0
+        return None
     return sum(_size_of_key(key) for key in described.values() if isinstance(key, dict))
 
 

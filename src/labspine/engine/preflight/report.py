@@ -50,7 +50,12 @@ class Preflight:
         notes: What limits the certainty of this answer.
         is_complete: False when the walk ended before the plan did.
         duration_s: Estimate from velocities and exposures; a lower limit, notes name devices that tell none.
-        size_bytes: Estimate of the size of all readings, without files that detectors write themselves.
+        size_bytes: Estimate of the size of all readings, from what devices describe without being asked
+            over a network; notes name those that tell nothing.
+        commands: Number of steps by command.
+        devices: Names of the devices that the plan uses, in order of appearance.
+        unfit: Devices that lack what a step needs: the missing methods by name.
+        steps: The first steps in words, as many as were asked for.
     """
 
     num_messages: int = 0
@@ -62,6 +67,10 @@ class Preflight:
     is_complete: bool = True
     duration_s: float = 0.0
     size_bytes: int = 0
+    commands: dict[str, int] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    unfit: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
 
     @property
     def is_ok(self) -> bool:

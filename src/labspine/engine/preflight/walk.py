@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 from ...errors import did_you_mean, shown
 from ...ids import new_uid
 from ..errors import NotAPlan
-from ..msg import PlanGenerator, as_plan
+from ..msg import PlanGenerator, as_plan, device_name
 from ..performers import BUILT_IN, Command
 from ..performers.command import missing
 from ..performers.timing import seconds
 from .answers import DoneStatus, World, close_quietly, is_finite, limits_of, number, walking_in
 from .estimate import Estimate
 from .report import Finding, Preflight, Travel
+from .steps import StepList
 
 __all__ = ["preflight"]
 
@@ -30,6 +31,8 @@ def preflight(
     limits: bool = True,
     commands: Mapping[Any, Command] | None = None,
     max_messages: int = MOST_MESSAGES,
+    most_steps: int = 0,
+    wrappers: Iterable[Callable[[Any], Any]] = (),
 ) -> Preflight:
     """
     Walk through a plan without touching hardware: nothing is set, triggered, staged or configured.
@@ -43,13 +46,18 @@ def preflight(
         limits: Compare positions with ``limits`` and ``check_value`` of the motors.
         commands: Commands that the engine knows; the built-in ones by default.
         max_messages: Where to stop.
+        most_steps: How many steps to give in words.
+        wrappers: Preprocessors to apply first, in order.
 
     Returns:
         Steps, points, positions and problems. A plan that raises, or that is no plan, is a problem too.
     """
     walk = _Walk(commands if commands is not None else BUILT_IN, check_limits=limits)
+    walk.listed.most_steps = most_steps
     try:
         generator = as_plan(plan)
+        for wrap in wrappers:
+            generator = as_plan(wrap(generator))
     except NotAPlan as error:
         return Preflight(problems=(str(error),), is_complete=False)
     return walk.through(generator, max_messages)
@@ -68,6 +76,7 @@ class _Walk:
         self.check_limits = check_limits
         self.world = World()
         self.estimate = Estimate()
+        self.listed = StepList(0)
         self.runs: dict[Hashable, _Run] = {}
         self.points: dict[str, int] = {}
         self.travels: dict[str, Travel] = {}
@@ -138,6 +147,10 @@ class _Walk:
             is_complete=is_complete,
             duration_s=self.estimate.duration_s,
             size_bytes=self.estimate.size_bytes,
+            commands=dict(self.listed.counts),
+            devices=self.listed.names(),
+            unfit=dict(self.listed.unfit),
+            steps=tuple(self.listed.words),
         )
 
     def _find(self, text: str, *, with_point: bool = True) -> None:
@@ -150,6 +163,7 @@ class _Walk:
     def _look(self, msg: Any) -> Any:
         try:
             name, obj, run = msg.command, msg.obj, msg.run
+            self.listed.note(msg)
         except AttributeError:
             self._find(f"step {self.num_messages} is {shown(msg)} ({type(msg).__name__}), which is no Msg")
             return None
@@ -159,8 +173,11 @@ class _Walk:
             return None
         lacks = missing(obj, command.needs)
         if lacks:
-            owner = getattr(obj, "name", None) or shown(obj)
-            self._find(f"{owner} cannot be used with '{name}': it lacks {', '.join(lacks)}")
+            self.listed.lacks(obj, lacks)
+            advice = "; give the device itself, not its name" if isinstance(obj, str) else ""
+            self._find(
+                f"{device_name(obj)} cannot be used with '{name}': it lacks {', '.join(lacks)}{advice}"
+            )
         if command.in_run and run not in self.runs:
             self._find(f"'{name}' needs an open run; send 'open_run' first")
             return None
@@ -221,12 +238,12 @@ class _Walk:
     def _monitor(self, msg: Any) -> None:
         monitored = self.runs[msg.run].monitored
         if id(msg.obj) in monitored:
-            self._find(f"{_name(msg.obj)} is monitored twice")
+            self._find(f"{device_name(msg.obj)} is monitored twice")
         monitored.add(id(msg.obj))
 
     def _unmonitor(self, msg: Any) -> None:
         if id(msg.obj) not in self.runs[msg.run].monitored:
-            self._find(f"{_name(msg.obj)} is unmonitored without being monitored")
+            self._find(f"{device_name(msg.obj)} is unmonitored without being monitored")
         self.runs[msg.run].monitored.discard(id(msg.obj))
 
     def _read(self, msg: Any) -> Any:
@@ -244,7 +261,7 @@ class _Walk:
     def _set(self, msg: Any) -> DoneStatus:
         obj = msg.obj
         if not msg.args and not msg.kwargs.keys() - {"group"}:
-            self._find(f"'set' of {_name(obj)} has no target")
+            self._find(f"'set' of {device_name(obj)} has no target")
         elif msg.args:
             here, there = number(self.world.position(obj)), number(msg.args[0])
             self.estimate.move(
@@ -263,11 +280,15 @@ class _Walk:
         return True
 
     def _silent_devices(self) -> list[str]:
-        names = sorted(set(self.estimate.silent.values()))
-        return [f"the duration of {', '.join(names)} is not known and not counted"] if names else []
+        silent = (("duration", self.estimate.silent), ("size", self.estimate.sizeless))
+        return [
+            f"the {what} of {', '.join(sorted(set(names.values())))} is not known and not counted"
+            for what, names in silent
+            if names
+        ]
 
     def _check_target(self, obj: Any, target: Any) -> None:
-        name, value = _name(obj), number(target)
+        name, value = device_name(obj), number(target)
         if value is None:
             if number(self.world.position(obj)) is not None:
                 self._find(f"{name}: {shown(target)} ({type(target).__name__}) is not a number")
@@ -282,7 +303,7 @@ class _Walk:
         bounds = limits_of(obj)
         if bounds is not None:
             if not bounds[0] <= value <= bounds[1]:
-                self._find(f"{_name(obj)}: {value:g} is outside limits [{bounds[0]:g}, {bounds[1]:g}]")
+                self._find(f"{device_name(obj)}: {value:g} is outside limits [{bounds[0]:g}, {bounds[1]:g}]")
             return
         checker = getattr(obj, "check_value", None)
         if checker is None or inspect.iscoroutinefunction(checker):
@@ -290,7 +311,7 @@ class _Walk:
         try:
             close_quietly(checker(value))
         except Exception as error:
-            self._find(f"{_name(obj)}: {value:g} is refused: {shown(str(error), 120)}")
+            self._find(f"{device_name(obj)}: {value:g} is refused: {shown(str(error), 120)}")
 
     def _travel(self, name: str, value: float) -> None:
         old = self.travels.get(name)
@@ -299,10 +320,6 @@ class _Walk:
             if old is None
             else Travel(old.first, value, min(old.lowest, value), max(old.highest, value), old.num_moves + 1)
         )
-
-
-def _name(obj: Any) -> str:
-    return str(getattr(obj, "name", None) or shown(obj))
 
 
 def _worded(finding: Finding, total: int) -> str:

@@ -20,7 +20,7 @@ from labspine.messages import (
 )
 
 from ..devices import DeviceRegistry, brief_key
-from .sender import Outgoing, Sender
+from .sender import Outgoing, Puts
 
 __all__ = ["Announcer", "Ending", "Order", "ScanState"]
 
@@ -76,7 +76,7 @@ class Announcer:
         bundled: True sends segments as bundles, as BEC clients expect.
     """
 
-    def __init__(self, sender: Sender, registry: DeviceRegistry, *, bundled: bool = False) -> None:
+    def __init__(self, sender: Puts, registry: DeviceRegistry, *, bundled: bool = False) -> None:
         self._sender = sender
         self._registry = registry
         self._bundled = bundled

@@ -40,6 +40,16 @@ class ScanNumbers:
         with self._lock:
             self._last = max(self._last, value if isinstance(value, int) else 0)
 
+    def at_least(self, number: int) -> None:
+        """
+        Count on from a number that was given before.
+
+        Args:
+            number: It will not be given again.
+        """
+        with self._lock:
+            self._last = max(self._last, number)
+
     @property
     def last(self) -> int:
         """The number that was given last; 0 before the first."""

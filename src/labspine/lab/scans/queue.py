@@ -138,6 +138,18 @@ class ScanQueue:
             self._changed.notify_all()
         return list(dead.values())
 
+    def readmit(self, entry: QueueEntry) -> None:
+        """
+        Put back an entry that was running when a former scan server died, because it goes on.
+
+        Args:
+            entry: One that `restore` returned; it is on the broker still.
+        """
+        with self._changed:
+            entry.status, entry.started_utc_s = "RUNNING", entry.started_utc_s or utc_s()
+            self._entries = [entry, *(each for each in self._entries if each.rid != entry.rid)]
+            self._tell()
+
     def accept(self, entry: QueueEntry) -> None:
         """
         Store a request on the broker and append it.

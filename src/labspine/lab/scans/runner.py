@@ -7,10 +7,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 
 from labspine.clock import mono_s
 from labspine.engine import RunEngine, RunEngineInterrupted
+from labspine.engine.journal import Journal
 from labspine.errors import InvalidOperation
 
 from ..devices import DeviceRegistry
@@ -38,26 +40,36 @@ class Outcome:
     reason: str = ""
 
 
+class Voice(Protocol):
+    """Who announces what the documents do not say: pauses, and who ended a scan."""
+
+    def end_as(self, ending: Ending, reason: Literal["user", "alarm"] | None) -> None: ...
+
+    def show_state(self, status: Literal["open", "paused"]) -> None: ...
+
+
 class PlanRunner:
     """
     Own the engine of a scan server.
 
     Args:
-        announcer: Receives the documents; it is told when a pause begins and ends.
+        announcer: Receives the documents, unless there is a journal; it is told when a pause begins and ends.
         registry: The devices; those of priority ``baseline`` are read at the start of each run.
         next_scan_number: Gives the number of the next run.
         on_state: Called with ``paused`` or ``open`` when a pause has begun or ended.
         metadata: Goes into the start document of each run.
+        journal: Where everything is written down before anybody is told.
     """
 
     def __init__(
         self,
-        announcer: Announcer,
+        announcer: Announcer | Voice,
         registry: DeviceRegistry,
         *,
         next_scan_number: Callable[[], int],
         on_state: Callable[[Literal["open", "paused"]], None],
         metadata: Mapping[str, object] | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._loop = asyncio.new_event_loop()
         self.engine = RunEngine(
@@ -66,9 +78,11 @@ class PlanRunner:
             context_managers=[],
             preprocessors=[lambda plan: with_baseline(plan, registry)],
             scan_id_source=lambda _md: next_scan_number(),
+            journal=journal,
         )
-        self.engine.subscribe(announcer)
-        self._announcer = announcer
+        if isinstance(announcer, Announcer):
+            self.engine.subscribe(announcer)
+        self._announcer: Voice = announcer
         self._on_state = on_state
         self._lock = threading.RLock()
         self._told = threading.Condition(self._lock)
@@ -98,10 +112,27 @@ class PlanRunner:
         Returns:
             How it ended; errors of plan and devices are in it, not raised.
         """
+        return self._carry_out(lambda: self.engine(plan, **dict(metadata)))
+
+    def recover(self, path: Path, plan: Iterable[object], *, paused: bool = False) -> Outcome:
+        """
+        Go on with a plan whose process died; its devices are at rest.
+
+        Args:
+            path: The journal of its call.
+            plan: The same plan.
+            paused: Pause first, because it was paused when its process died.
+
+        Returns:
+            How it ended; that it could not go on is in it as well.
+        """
+        return self._carry_out(lambda: self.engine.recover(path, plan, catch_up=False, paused=paused))
+
+    def _carry_out(self, action: Callable[[], object]) -> Outcome:
         with self._lock:
             self._running, self._resume_wanted, self._way, self._reason = True, False, None, ""
         try:
-            error = self._attempt(lambda: self.engine(plan, **dict(metadata)))
+            error = self._attempt(action)
             while self.engine.state == "paused":
                 self._show("paused")
                 error = self._attempt(self._go_on)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from labspine.clock import mono_s
 from labspine.connector import RedisConnector
@@ -16,7 +16,7 @@ from labspine.endpoints import EndpointInfo
 from labspine.errors import DeadlinePassed, DeliveryUnknown, LabspineError, NotConnected
 from labspine.messages import BundleMessage, Message
 
-__all__ = ["OUTAGE", "Outgoing", "Sender"]
+__all__ = ["OUTAGE", "Outgoing", "Puts", "Sender"]
 
 _log = logging.getLogger("labspine.lab")
 
@@ -35,7 +35,11 @@ M = TypeVar("M", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Outgoing(Generic[M]):
-    """One thing to say: operation, place, message; and how. ``unsettled``: it may have been said already."""
+    """
+    One thing to say: operation, place, message; and how.
+
+    ``unsettled``: it may have been said already. ``ticket``: its place among all that was put.
+    """
 
     operation: Operation
     endpoint: EndpointInfo[M]
@@ -44,6 +48,15 @@ class Outgoing(Generic[M]):
     max_size: int | None = None
     bundled: bool = False
     unsettled: DeliveryUnknown | DeadlinePassed | None = None
+    ticket: int = 0
+
+
+class Puts(Protocol):
+    """What takes messages to be sent; returns at once."""
+
+    def put(self, *items: Outgoing[Any]) -> int: ...
+
+    def put_latest(self, item: Outgoing[Any]) -> None: ...
 
 
 class Sender:
@@ -72,24 +85,64 @@ class Sender:
         self._changed = threading.Condition()
         self._waiting: deque[Outgoing[Any]] = deque()
         self._latest: dict[str, Outgoing[Any]] = {}
-        self._sending = 0
+        self._sending: Sequence[Outgoing[Any]] = ()
+        self._last_ticket = 0
         self._give_up_mono_s: float | None = None
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def put(self, *items: Outgoing[Any]) -> None:
+    def put(self, *items: Outgoing[Any]) -> int:
         """
         Send messages in order; returns at once.
 
         Args:
             items: What to send; they stay together.
+
+        Returns:
+            The ticket of the last one; they are with the broker when :attr:`settled` has come to it.
         """
         with self._changed:
             if len(self._waiting) + len(items) > self._capacity:
                 self.dropped += len(items)
-                return
-            self._waiting.extend(items)
+                return self._last_ticket
+            for item in items:
+                self._last_ticket += 1
+                self._waiting.append(replace(item, ticket=self._last_ticket))
             self._changed.notify_all()
+            return self._last_ticket
+
+    @property
+    def last_ticket(self) -> int:
+        """The ticket of what was put last."""
+        with self._changed:
+            return self._last_ticket
+
+    @property
+    def settled(self) -> int:
+        """The last ticket of which everything up to it is with the broker, or was refused by it."""
+        with self._changed:
+            return self._settled()
+
+    def _settled(self) -> int:
+        open_tickets = [item.ticket for item in self._sending if item.ticket]
+        if self._waiting:
+            open_tickets.append(self._waiting[0].ticket)
+        return min(open_tickets) - 1 if open_tickets else self._last_ticket
+
+    def wait_settled(self, ticket: int, timeout_s: float) -> int:
+        """
+        Wait until something is with the broker.
+
+        Args:
+            ticket: What :meth:`put` returned.
+            timeout_s: Longest wait in seconds.
+
+        Returns:
+            What :attr:`settled` has come to.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._settled() >= ticket, timeout_s)
+            return self._settled()
 
     def put_latest(self, item: Outgoing[Any]) -> None:
         """
@@ -106,7 +159,7 @@ class Sender:
     def backlog(self) -> int:
         """How many messages wait to be sent."""
         with self._changed:
-            return len(self._waiting) + len(self._latest) + self._sending
+            return len(self._waiting) + len(self._latest) + len(self._sending)
 
     def flush(self, timeout_s: float) -> bool:
         """
@@ -164,7 +217,7 @@ class Sender:
             if len(batch) < _BATCH:
                 batch.extend(self._latest.values())
                 self._latest.clear()
-            self._sending = len(batch)
+            self._sending = tuple(batch)
             return batch
 
     def _sleep(self, pause_s: float) -> bool:
@@ -182,7 +235,7 @@ class Sender:
         """Put back what could not be sent, in front of what came since."""
         with self._changed:
             self._waiting.extendleft(reversed(left))
-            self._sending = 0
+            self._sending = ()
             self._changed.notify_all()
 
     def _perform(self, batch: Sequence[Outgoing[Any]]) -> list[Outgoing[Any]]:
@@ -246,7 +299,8 @@ def bundle(batch: Sequence[Outgoing[Any]]) -> list[Outgoing[Any]]:
             result.append(parts[0])
         elif parts:
             together = BundleMessage(messages=[part.message for part in parts])
-            result.append(Outgoing(parts[0].operation, parts[0].endpoint, together))
+            first = parts[0]
+            result.append(Outgoing(first.operation, first.endpoint, together, ticket=first.ticket))
         parts.clear()
 
     for item in batch:

@@ -11,6 +11,10 @@ from typing import Literal
 from labspine.clock import mono_s, utc_s
 from labspine.connector import MessageObject, RedisConnector
 from labspine.endpoints import MessageEndpoints
+from labspine.engine import is_resumable
+from labspine.engine.journal import Journal
+from labspine.engine.journal.recovery import close_call
+from labspine.engine.journal.story import CallStory
 from labspine.errors import ConfigError, InvalidOperation, LabspineError, RequestRefused
 from labspine.messages import (
     AlarmMessage,
@@ -27,12 +31,14 @@ from ..devices import DeviceRegistry
 from ..plans.registry import PlanRegistry
 from ..plans.requests import ReadyScan, prepare
 from ..service import HEARTBEAT_EXPIRY_S, Heartbeat
+from .aftermath import Aftermath, Left, Recovery, entry_from, request_id, take_stock
 from .announcer import Announcer, Order, plain
 from .desk import RequestDesk
 from .numbers import ScanNumbers
+from .publisher import Publisher
 from .queue import QueueEntry, ScanQueue
 from .runner import Outcome, PlanRunner
-from .sender import Outgoing, Sender
+from .sender import Outgoing, Puts, Sender
 
 __all__ = ["ScanServer"]
 
@@ -51,6 +57,10 @@ class ScanServer:
         plans: The plans that may be requested.
         name: Name of the service.
         metadata: Goes into the start document of each run, for instance the beamline's name.
+        journal: Where everything is written down before anybody is told; None announces directly, and
+            forgets what was not announced when the process dies.
+        recovery: What to do with a plan whose process died: ``resume`` goes on where that is possible,
+            ``close`` ends its runs.
     """
 
     def __init__(
@@ -61,6 +71,8 @@ class ScanServer:
         *,
         name: str = "scan_server",
         metadata: dict[str, object] | None = None,
+        journal: Journal | None = None,
+        recovery: Recovery = "resume",
     ) -> None:
         self.name = name
         self._connector = connector
@@ -69,13 +81,22 @@ class ScanServer:
         self._sender = Sender(connector, name=f"{name}-sender")
         self._queue = ScanQueue(connector, self._sender)
         self._numbers = ScanNumbers()
-        self._announcer = Announcer(self._sender, registry, bundled=connector.options.profile == "bec4")
+        self._journal = journal
+        self._recovery: Recovery = recovery
+        self._to_resume: list[tuple[QueueEntry, Left]] = []
+        self._announcer = self._make_announcer(self._sender)
+        self._publisher: Publisher | None = None
+        if journal is not None:
+            journal.full_hook = lambda words: self._alarm("DiskFull", words, severity=2)
+            self._publisher = Publisher(journal, connector, self._sender, make_announcer=self._make_announcer)
+        self._voice: Announcer | Publisher = self._publisher or self._announcer
         self._runner = PlanRunner(
-            self._announcer,
+            self._voice,
             registry,
             next_scan_number=self._numbers.next,
             on_state=self._on_state,
             metadata=metadata,
+            journal=journal,
         )
         self._heartbeat = Heartbeat(connector, name, self._state)
         self._lock = threading.RLock()
@@ -95,11 +116,15 @@ class ScanServer:
             ConfigError: If another scan server serves this broker, or the broker could lose data.
             NotConnected: If the broker cannot be reached.
         """
+        found = self._stop_devices_of_the_dead()
         refuse_unsafe_broker(self._connector)
         self._refuse_second_server()
         self._numbers.load(self._connector)
         interrupted = self._queue.restore()
         self._heartbeat.start()
+        if self._publisher is not None:
+            interrupted = self._clear_up(found, interrupted)
+            self._publisher.start()
         for entry in interrupted:
             self._report_interrupted(entry)
         self.announce_plans()
@@ -127,7 +152,11 @@ class ScanServer:
         self._end_running()
         if self._worker.ident:
             self._worker.join(max(0.1, deadline - mono_s()))
+        if self._publisher is not None:
+            self._publisher.drain(max(0.1, deadline - mono_s()))
         all_sent = self._sender.stop(max(0.2, deadline - mono_s()))
+        if self._publisher is not None:
+            self._publisher.stop()
         self._heartbeat.stop()
         self._runner.close()
         self._put_plans_back()
@@ -138,6 +167,9 @@ class ScanServer:
             self._runner.end("abort", reason="the scan server was stopped")
         except InvalidOperation:
             return  # nothing runs
+
+    def _make_announcer(self, sender: Puts) -> Announcer:
+        return Announcer(sender, self._registry, bundled=self._connector.options.profile == "bec4")
 
     def _refuse_second_server(self) -> None:
         """Wait for the sign of life of a dead predecessor to expire; a living one keeps renewing it."""
@@ -176,6 +208,49 @@ class ScanServer:
         """Publish the plans that may be requested; call it again after a change of the registry."""
         message = AvailableResourceMessage(resource=self._plans.describe())
         self._sender.put(Outgoing("set_and_publish", MessageEndpoints.available_scans(), message))
+
+    def _stop_devices_of_the_dead(self) -> Aftermath:
+        """Bring to rest what a dead predecessor moved, before anything else: this needs no broker."""
+        if self._journal is None:
+            return Aftermath()
+        loop = self._runner.engine.loop
+        return take_stock(self._journal, self._registry, recovery=self._recovery, loop=loop)
+
+    def _clear_up(self, found: Aftermath, interrupted: list[QueueEntry]) -> list[QueueEntry]:
+        """Settle what a dead predecessor has left in the journals; give the entries that they do not tell."""
+        self._numbers.at_least(found.last_number)
+        by_rid = {entry.rid: entry for entry in (*self._queue.pending(), *interrupted)}
+        told = {request_id(left.story) for left in (*found.resumable, *found.closed)} | found.ended.keys()
+        for left in found.resumable:
+            entry = by_rid.get(request_id(left.story)) or entry_from(left.story.request or {})
+            self._queue.readmit(entry)
+            self._to_resume.append((entry, left))
+        for left in found.closed:
+            known = by_rid.get(request_id(left.story))
+            if known is not None:
+                self._finish_closed(known, left)
+                found.ended.pop(known.rid, None)
+        for rid, story in found.ended.items():
+            if rid in by_rid:
+                self._finish_ended(by_rid[rid], story)
+        return [entry for entry in interrupted if entry.rid not in told]
+
+    def _finish_ended(self, entry: QueueEntry, story: CallStory) -> None:
+        """Conclude a request whose plan came to its end, but whose server died before it could say so."""
+        _note_story(entry, story)
+        ending = story.ending or {}
+        if ending.get("exit_status") == "success":
+            self._queue.finish(entry, "COMPLETED", reason=None)
+        else:
+            entry.error = str(ending.get("reason", ""))
+            self._queue.finish(entry, "STOPPED", reason="alarm")
+
+    def _finish_closed(self, entry: QueueEntry, left: Left) -> None:
+        _note_story(entry, left.story)
+        entry.error = f"{left.story.words()}; {left.why_closed}"
+        self._queue.finish(entry, "STOPPED", reason="restart")
+        text = f"{entry.message.scan_type}: {entry.error}; submit it again if it is still wanted"
+        self._alarm("ScanInterrupted", text, severity=1)
 
     def _report_interrupted(self, entry: QueueEntry) -> None:
         """Tell that a request was cut off by the death of the former scan server; it is not run again."""
@@ -264,7 +339,7 @@ class ScanServer:
         """Refuse a change for a scan that is not the one that runs: the person saw an old picture."""
         meant = change.scan_id if isinstance(change.scan_id, list) else [change.scan_id]
         wanted = [scan_id for scan_id in meant if scan_id is not None]
-        running = self._announcer.open_scan_ids
+        running = self._voice.open_scan_ids
         if wanted and not set(wanted) & set(running):
             raise InvalidOperation("the scan that was meant does not run any more")
         entry = self._entry
@@ -274,35 +349,68 @@ class ScanServer:
     # -- running -----------------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        for entry, left in self._to_resume:
+            self._attempt(entry, left)
         while not self._stopping.is_set():
-            entry = self._queue.next(_TURN_S)
-            if entry is not None and not self._stopping.is_set():
-                try:
-                    self._run(entry)
-                except Exception as error:  # the queue must go on, whatever one request does
-                    _log.exception("request %s failed", entry.message.scan_type)
-                    self._fail(entry, error)
+            following = self._queue.next(_TURN_S)
+            if following is not None and not self._stopping.is_set():
+                self._attempt(following, None)
 
-    def _run(self, entry: QueueEntry) -> None:
+    def _attempt(self, entry: QueueEntry, left: Left | None) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            self._run(entry, left)
+        except Exception as error:  # the queue must go on, whatever one request does
+            _log.exception("request %s failed", entry.message.scan_type)
+            self._fail(entry, error)
+
+    def _run(self, entry: QueueEntry, left: Left | None) -> None:
         try:
             ready = self._desk.take(entry.rid) or prepare(
                 entry.message, registry=self._registry, plans=self._plans
             )
         except RequestRefused as error:
+            if left is not None and self._journal is not None:
+                close_call(self._journal, left.path, why=str(error))
             self._fail(entry, error)
             return
-        self._announcer.begin(_order(entry, ready))
-        self._queue.mark_running(entry)
-        self._sender.flush(_TURN_S)  # the mark should be on the broker before anything moves
+        if left is None:
+            self._begin(entry, ready)
         self._entry = entry
         self._heartbeat.beat()
         try:
-            outcome = self._runner.run(ready.build(), ready.user_metadata)
+            if left is not None:
+                self._tell_resumed(entry, left)
+                paused = left.story.was_paused
+                outcome = self._runner.recover(left.path, ready.build(), paused=paused)
+            else:
+                outcome = self._runner.run(ready.build(), ready.user_metadata)
         finally:
             self._entry = None
+        self._catch_up()
         self._note_runs(entry)
         self._conclude(entry, outcome)
         self._heartbeat.beat()
+
+    def _begin(self, entry: QueueEntry, ready: ReadyScan) -> None:
+        if self._publisher is not None:
+            self._publisher.begin(_order(entry, ready), resumable=is_resumable(ready.plan.function))
+        else:
+            self._announcer.begin(_order(entry, ready))
+        self._queue.mark_running(entry)
+        self._sender.flush(_TURN_S)  # the mark should be on the broker before anything moves
+
+    def _catch_up(self) -> None:
+        """Have the end of a scan announced before the end of its request."""
+        while self._publisher is not None and not self._publisher.drain(_TURN_S):
+            if self._stopping.is_set():
+                return
+
+    def _tell_resumed(self, entry: QueueEntry, left: Left) -> None:
+        text = f"{entry.message.scan_type}: {left.story.words()}; it goes on now"
+        _log.warning("%s", text)
+        self._tell_people(ClientInfoMessage(message=text, source="scan_server", severity=1, RID=entry.rid))
 
     def _conclude(self, entry: QueueEntry, outcome: Outcome) -> None:
         match outcome.kind:
@@ -322,7 +430,7 @@ class ScanServer:
         self._queue.finish(entry, "STOPPED", reason="alarm")
 
     def _note_runs(self, entry: QueueEntry) -> None:
-        begun = self._announcer.begun
+        begun = self._voice.begun
         entry.scan_ids = [status.scan_id for status in begun]
         entry.scan_numbers = [status.scan_number for status in begun]
 
@@ -344,7 +452,7 @@ class ScanServer:
     def _state(self) -> tuple[BECStatus, dict[str, object]]:
         entry = self._entry
         status = BECStatus.RUNNING if entry is not None else BECStatus.IDLE
-        scan_ids = self._announcer.open_scan_ids
+        scan_ids = self._voice.open_scan_ids
         return status, {
             "state": str(self._runner.engine.state),
             "scan_id": scan_ids[-1] if scan_ids else None,
@@ -355,6 +463,7 @@ class ScanServer:
             "plans": len(self._plans),
             "backlog": self._sender.backlog,
             "dropped": self._sender.dropped,
+            "journal_backlog": self._publisher.backlog if self._publisher is not None else 0,
         }
 
     def _alarm(self, kind: str, words: str, *, severity: int) -> None:
@@ -383,6 +492,12 @@ def _order(entry: QueueEntry, ready: ReadyScan) -> Order:
         user_metadata={key: plain(value) for key, value in ready.user_metadata.items()},
         num_points=entry.num_points,
     )
+
+
+def _note_story(entry: QueueEntry, story: CallStory) -> None:
+    runs = story.runs.values()
+    entry.scan_ids = [run.uid for run in runs]
+    entry.scan_numbers = [run.start.get("scan_id") for run in runs]
 
 
 def _cheaper_bluesky_plans() -> Callable[[], None]:
