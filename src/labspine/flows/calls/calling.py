@@ -20,6 +20,7 @@ from .keys import (
 from .scripts import INQUIRE, LOCATE, WITHDRAW, fcall, stepped
 
 __all__ = [
+    "NOWHERE",
     "Found",
     "Inquiry",
     "Presence",
@@ -27,15 +28,17 @@ __all__ = [
     "drop_replies",
     "inquire",
     "locate",
+    "look_for",
     "open_commands",
     "opened",
     "poll_command",
     "presence",
-    "request_again",
     "service_names",
     "withdraw",
 ]
 
+NOWHERE = b"0-1"
+"""An entry that no stream has: an inquiry will find that it is gone."""
 _A = TypeVar("_A", bound=Argument | None)
 
 
@@ -144,36 +147,27 @@ def drop_replies(reply_list: str) -> Flow[None]:
     yield Exchange((("DEL", reply_list),))
 
 
-def request_again(
-    keys: Keys, call_id: bytes, body: bytes, *, limit_ms: int, is_patient: bool
-) -> Flow[tuple[bool, bytes]]:
+def look_for(keys: Keys, call_id: bytes) -> Flow[bytes]:
     """
-    Put a request into the stream unless it is there or answered: the link broke when it was sent.
+    Find a request whose sending broke off.
 
-    Whatever an instance has done with it is seen in one of three places: the stream, or else the reply list,
-    in this order; so the list is looked at last.
+    It is not sent again if it cannot be found: it may have been executed, and the answer handed out on the
+    link that broke.
 
     Asks:
-        FCALL and EXISTS; XADD if it is in neither.
+        FCALL and LRANGE, in one step.
 
     Returns:
-        As `opened`: the entry is empty if there is an answer already.
+        Its entry; `NOWHERE` if it is not there; empty if an answer waits.
     """
     step = fcall(LOCATE, (keys.stream,), call_id)
     answers_of = ("LRANGE", reply_key(call_id.decode()), 0, -1)
     replies = yield from stepped(Exchange((step, answers_of), transaction=True, readonly=True))
     entry, answers = replies or (b"", ())
     if entry:
-        return True, bytes(entry)
-    if any(split_reply(answer)[0] == call_id for answer in answers):
-        return True, b""
-    return opened(
-        (
-            yield Exchange(
-                open_commands(keys, call_id, body, limit_ms=limit_ms, is_patient=is_patient),
-            )
-        )
-    )
+        return bytes(entry)
+    is_answered = any(split_reply(answer)[0] == call_id for answer in answers)
+    return b"" if is_answered else NOWHERE
 
 
 class Presence(NamedTuple):

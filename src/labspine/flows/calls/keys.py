@@ -45,10 +45,6 @@ class Keys(NamedTuple):
         """Name the list of what one instance is told."""
         return f"{self.stream}/inbox/{instance}"
 
-    def fast(self, instance: str) -> str:
-        """Name the channel of one instance's fast requests."""
-        return f"{self.stream}/fast/{instance}"
-
 
 def keys_of(service: str) -> Keys:
     """Name the keys of a service whose name has been checked."""

@@ -30,6 +30,7 @@ __all__ = [
     "beat",
     "begin",
     "end",
+    "held_by",
     "inbox_item",
     "inherit",
     "reply_commands",
@@ -37,6 +38,9 @@ __all__ = [
     "take_command",
     "usual_commands",
 ]
+
+
+MOST_HELD = 1000
 
 
 class Entry(NamedTuple):
@@ -132,6 +136,32 @@ def inherit(keys: Keys, dead: str, instance: str) -> Flow[list[Entry]]:
             return []
         raise
     return [request_of(entry) for entry in entries if entry and entry[1]]
+
+
+def held_by(keys: Keys, instance: str) -> Flow[list[tuple[Entry, int]]]:
+    """
+    Read what the broker has handed to an instance and was not acknowledged.
+
+    Asks:
+        XPENDING and XREADGROUP, in one step.
+
+    Returns:
+        The requests, and how often each had been handed out; above 1 another instance had it before.
+    """
+    pending: Command = ("XPENDING", keys.stream, GROUP, "-", "+", MOST_HELD, instance)
+    again: Command = (
+        *("XREADGROUP", "GROUP", GROUP, instance, "COUNT", MOST_HELD),
+        *("STREAMS", keys.stream, "0"),
+    )
+    try:
+        counts, found = yield Exchange((pending, again), transaction=True, readonly=True)
+    except ServerError as error:
+        if is_no_group(error):
+            return []
+        raise
+    times = {bytes(one[0]): int(one[3]) for one in counts}
+    entries = found[0][1] if found else []
+    return [(request_of(raw), times.get(bytes(raw[0]), 1)) for raw in entries if raw[1]]
 
 
 def end(keys: Keys, service: str, instance: str) -> Flow[None]:

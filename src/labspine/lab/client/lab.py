@@ -24,6 +24,7 @@ from labspine.messages import (
     ScanQueueStatusMessage,
     ScanStatusMessage,
 )
+from labspine.service import Rpc
 
 from ..discovery import resolve_url
 from .report import ScanReport
@@ -72,14 +73,25 @@ class Lab:
         self.devices = Devices(connector)
         self.scans = Scans(self)
         self._lock = threading.RLock()
+        self._rpc: Rpc | None = None
         self._listens = False
         self._answered = threading.Condition(self._lock)
         self._answers: dict[str, RequestResponseMessage] = {}
         self._awaited: set[str] = set()
         self._reports: weakref.WeakValueDictionary[str, ScanReport] = weakref.WeakValueDictionary()
 
+    @property
+    def rpc(self) -> Rpc:
+        """The client for services: ``lab.rpc.chiller.setpoint(celsius=18.5)``."""
+        with self._lock:
+            if self._rpc is None:
+                self._rpc = Rpc(self.connector)
+            return self._rpc
+
     def close(self) -> None:
         """Close the connection; a scan that runs goes on."""
+        if self._rpc is not None:
+            self._rpc.close()
         self.connector.shutdown()
 
     def __enter__(self) -> Lab:
