@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -79,3 +80,34 @@ def test_who_cannot_connect_is_told_why(connect: Any, rabbitmq_url: str) -> None
     wrong_name.close()
     with pytest.raises(NotConnected, match="closed"):
         wrong_name.send(place, m.NotificationMessage(event="x", message=[]))
+
+
+@pytest.mark.parametrize("door", ["sync"])
+def test_a_forked_child_has_its_own_link(connect: Any, rabbitmq_url: str) -> None:
+    place = MessageEndpoints.notification(f"fork{new_sender()}")
+    parent = connect(rabbitmq_url)
+    heard: list[Any] = []
+    parent.register(place, lambda message: heard.append(message.value.event))
+    parent.send(place, m.NotificationMessage(event="parent", message=[]))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 10 + parent.send(place, m.NotificationMessage(event="child", message=[]))
+            parent.close()
+        finally:
+            os._exit(code)
+
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        ended[:] = [os.waitstatus_to_exitcode(status)] if pid else []
+        return bool(ended)
+
+    wait_until(has_ended, timeout_s=20, what="the end of the child")
+    parent.send(place, m.NotificationMessage(event="parent again", message=[]))
+
+    assert ended == [11]
+    wait_until(lambda: len(heard) >= 3, what="three events")
+    assert sorted(heard) == ["child", "parent", "parent again"]

@@ -29,8 +29,10 @@ from ..wire.amqp import (
 )
 from ..wire.protocol import ConnectionLost
 from .amqp_events import EXCHANGE
+from .counters import Counters
 from .message_object import Gap
 from .subscriptions import Subscription
+from .tracking import Verdict, read_mark
 
 __all__ = ["KEPT_S", "AmqpFeed", "EventExchange"]
 
@@ -61,15 +63,22 @@ class AmqpFeed:
 
     Args:
         wake: Called when a subscription has something to do.
+        counters: Where to count.
         most: How many messages the broker keeps while this side is away or slow.
         has_store: Whether last values can be read again after a loss.
     """
 
-    def __init__(self, wake: Callable[[Subscription], None], *, most: int, has_store: bool) -> None:
-        self.reconnects = 0
+    def __init__(
+        self, wake: Callable[[Subscription], None], counters: Counters, *, most: int, has_store: bool
+    ) -> None:
+        self._counters = counters
         self._wake = wake
         self._most = most
         self._has_store = has_store
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start without a queue and subscriptions; so does a forked child."""
         self._queue = f"labspine.events.{new_sender()}"
         self._keys: dict[str, int] = {}
         self._channels: dict[str, list[Subscription]] = {}
@@ -79,6 +88,12 @@ class AmqpFeed:
         self._was_there = False
         self._last = 0
         self._adding = asyncio.Lock()
+
+    def _belong_to(self, link: AmqpLink) -> None:
+        """Begin anew on another link: that of a forked child."""
+        if self._link is not None and self._link is not link:
+            self._begin()
+        self._link = link
 
     def subscriptions(self) -> list[Subscription]:
         """List the subscriptions."""
@@ -94,7 +109,7 @@ class AmqpFeed:
             NotConnected: If there is no connection.
         """
         keys = [_key(s) for s in subscriptions]
-        self._link = link
+        self._belong_to(link)
         async with self._adding:
             await link.move_in(self)
         done: list[Subscription] = []
@@ -107,10 +122,10 @@ class AmqpFeed:
                     await self._bind(key)
                 subscription.link_ready(_BEGINNING, is_again=False)
         except (ConnectionLost, ChannelRefused) as error:
-            await self.remove(done)
+            await self.remove(link, done)
             raise translated(error, link.address) from error
         except BaseException:
-            await self.remove(done)
+            await self.remove(link, done)
             raise
 
     def _enter(self, subscription: Subscription) -> None:
@@ -129,8 +144,9 @@ class AmqpFeed:
             return
         await channel.bind(self._queue, EXCHANGE, key)
 
-    async def remove(self, subscriptions: Sequence[Subscription]) -> None:
+    async def remove(self, link: AmqpLink, subscriptions: Sequence[Subscription]) -> None:
         """Stop listening; the broker is told about channels that nobody listens to any more."""
+        self._belong_to(link)
         for subscription in subscriptions:
             subscription.close()
             name = subscription.endpoint.endpoint
@@ -157,7 +173,10 @@ class AmqpFeed:
 
     async def close(self, link: AmqpLink) -> None:
         """Stop everything, and delete the queue."""
+        self._belong_to(link)
         link.move_out(self)
+        if self._channel is not None:
+            self._channel.on_cancelled = lambda _: None  # its queue goes now, as it should
         for subscription in self.subscriptions():
             subscription.close()
         self._channels.clear()
@@ -192,7 +211,7 @@ class AmqpFeed:
         self._last = 0
         channel.on_cancelled = self._cancelled
         if self._was_there:
-            self.reconnects += 1
+            self._counters.reconnects += 1
         if not is_whole:
             self._tell_gap()
         self._was_there = True
@@ -235,11 +254,27 @@ class AmqpFeed:
         name = channel_of(delivery.key)
         channel = name.encode()
         for subscription in self._channels.get(name, ()):
-            if subscription.offer(channel, payload, size_bytes):
-                self._wake(subscription)
+            self._offer(subscription, channel, payload, size_bytes)
         for subscription in self._patterns:
-            if subscription.listens_to(channel) and subscription.offer(channel, payload, size_bytes):
-                self._wake(subscription)
+            if subscription.listens_to(channel):
+                self._offer(subscription, channel, payload, size_bytes)
+
+    def _offer(self, subscription: Subscription, channel: bytes, payload: bytes, size_bytes: int) -> None:
+        """Hand over what is news; what is missing before it is told first."""
+        tracker, is_woken = subscription.tracker, False
+        if not tracker.follows(channel, payload):
+            mark = read_mark(payload)
+            if mark is not None:
+                verdict = tracker.judge(channel, *mark)
+                if verdict is Verdict.SEEN:
+                    self._counters.repeats += 1
+                    return
+                missed = tracker.close_holes(channel, *mark) if verdict is Verdict.AFTER_HOLE else 0
+                if missed and not subscription.newest_only:
+                    is_woken = subscription.offer(channel, Gap(missed), 0)
+                tracker.mark(channel, *mark)
+        if subscription.offer(channel, payload, size_bytes) or is_woken:
+            self._wake(subscription)
 
     def _acknowledge(self, channel: Channel) -> None:
         """Say once a turn of the loop how far we came."""

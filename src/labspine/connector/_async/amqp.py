@@ -38,12 +38,13 @@ from ..amqp_events import (
     unsettled,
 )
 from ..amqp_feed import AmqpFeed, EventExchange
+from ..amqp_subscription import AmqpRegistration
 from ..batch import Batch
 from ..callbacks import Callback
-from ..registering import Endpoints, Registration, chosen_endpoints
+from ..registering import Endpoints, chosen_endpoints
 from ..subscriptions import Subscription
-from .amqp_delivery import AsyncAmqpDelivery
 from .connector import AsyncConnector
+from .delivery import AsyncDelivery
 from .pipeline import AsyncPipeline
 from .workers import MAY_BE_COROUTINE, new_lock
 
@@ -79,7 +80,7 @@ class AsyncAmqpReader:
     async def remove(self, subscriptions: Sequence[Subscription]) -> None:
         """Stop listening."""
         if subscriptions:
-            await self._wire.ask(lambda _: self._feed.remove(subscriptions))
+            await self._wire.ask(lambda link: self._feed.remove(link, subscriptions))
 
     async def close(self) -> None:
         """Stop everything."""
@@ -119,12 +120,14 @@ class AsyncAmqpConnector(AsyncConnector):
         self.broker: AmqpAddress = where
         self.store: Address | None = None if store is None else self.address
         self.amqp = AsyncAmqpWire(where, self.options.wire(), tls)
-        delivery = AsyncAmqpDelivery(self._perform, self.counters)
-        self._registration = Registration(
+        delivery = AsyncDelivery(self._perform, self.counters)
+        self._registration = AmqpRegistration(
             self.options, new_lock, delivery.work, may_be_coroutine=MAY_BE_COROUTINE
         )
         self._has_exchange = False
-        feed = AmqpFeed(self._workers.wake, most=self.options.queue_size, has_store=store is not None)
+        feed = AmqpFeed(
+            self._workers.wake, self.counters, most=self.options.queue_size, has_store=store is not None
+        )
         self._reader: Any = AsyncAmqpReader(self.amqp, feed)
 
     def __repr__(self) -> str:

@@ -39,12 +39,13 @@ from ..amqp_events import (
     unsettled,
 )
 from ..amqp_feed import AmqpFeed, EventExchange
+from ..amqp_subscription import AmqpRegistration
 from ..batch import Batch
 from ..callbacks import Callback
-from ..registering import Endpoints, Registration, chosen_endpoints
+from ..registering import Endpoints, chosen_endpoints
 from ..subscriptions import Subscription
-from .amqp_delivery import AmqpDelivery
 from .connector import RedisConnector
+from .delivery import Delivery
 from .pipeline import Pipeline
 from .workers import MAY_BE_COROUTINE, new_lock
 
@@ -80,7 +81,7 @@ class AmqpReader:
     def remove(self, subscriptions: Sequence[Subscription]) -> None:
         """Stop listening."""
         if subscriptions:
-            self._wire.ask(lambda _: self._feed.remove(subscriptions))
+            self._wire.ask(lambda link: self._feed.remove(link, subscriptions))
 
     def close(self) -> None:
         """Stop everything."""
@@ -120,12 +121,14 @@ class AmqpConnector(RedisConnector):
         self.broker: AmqpAddress = where
         self.store: Address | None = None if store is None else self.address
         self.amqp = AmqpWire(where, self.options.wire(), tls)
-        delivery = AmqpDelivery(self._perform, self.counters)
-        self._registration = Registration(
+        delivery = Delivery(self._perform, self.counters)
+        self._registration = AmqpRegistration(
             self.options, new_lock, delivery.work, may_be_coroutine=MAY_BE_COROUTINE
         )
         self._has_exchange = False
-        feed = AmqpFeed(self._workers.wake, most=self.options.queue_size, has_store=store is not None)
+        feed = AmqpFeed(
+            self._workers.wake, self.counters, most=self.options.queue_size, has_store=store is not None
+        )
         self._reader: Any = AmqpReader(self.amqp, feed)
 
     def __repr__(self) -> str:

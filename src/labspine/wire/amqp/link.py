@@ -29,6 +29,7 @@ __all__ = ["AmqpLink", "Resident"]
 
 _log = logging.getLogger("labspine.wire")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_NACKED_PAUSE_S = 0.1
 
 
 class Resident(Protocol):
@@ -261,36 +262,51 @@ class AmqpLink:
             PermissionDenied: If the rules of the broker refuse it.
             ServerError: If the broker does not take the message.
         """
-        channel = self._publisher
-        if channel is None or channel.closed is not None or not self._ready.is_set():
-            await self.connect()
-            channel = await self._open_publisher()
+        arguments = (exchange, key, body, properties, mandatory)
         limit_s = self.options.timeout_s if timeout_s is None else timeout_s
-        letter = None
+        refused: Nacked | None = None
+        if not self._ready.is_set():
+            await self.connect()
         try:
             async with asyncio.timeout(limit_s):
-                try:
-                    return await channel.publish(
-                        exchange, key, body, properties=properties, mandatory=mandatory
-                    )
-                except ConnectionLost as lost:
-                    if self._is_closed:
-                        raise DeliveryUnknown(
-                            f"{self.address}: {lost}: done or not done is unknown"
-                        ) from lost
-                    letter = self._keep((exchange, key, body, properties, mandatory))
-                    return await self._outcome(letter)
+                while True:
+                    try:
+                        return await self._publish_once(arguments)
+                    except Nacked as nacked:  # a queue has no leader for the moment: nothing was taken
+                        refused = nacked
+                        await asyncio.sleep(_NACKED_PAUSE_S)
         except TimeoutError:
+            if refused is not None:
+                raise translated(refused, self.address) from refused
             blocked = "" if self.connection is None else self.connection.blocked
             why = f"; the broker says: {blocked}" if blocked else ""
             raise DeadlinePassed(
                 f"{self.address} did not confirm a message within {limit_s:g} s{why}: "
                 "done or not done is unknown"
             ) from None
-        except (ChannelRefused, Nacked) as refused:
-            raise translated(refused, self.address) from refused
-        finally:
-            if letter is not None:
+        except ChannelRefused as error:
+            raise translated(error, self.address) from error
+
+    async def _publish_once(self, arguments: tuple[str, str, bytes, bytes, bool]) -> bool:
+        channel = self._publisher
+        if channel is None or channel.closed is not None or not self._ready.is_set():
+            await self.connect()
+            channel = await self._open_publisher()
+        exchange, key, body, properties, mandatory = arguments
+        try:
+            return await channel.publish(exchange, key, body, properties=properties, mandatory=mandatory)
+        except Nacked:
+            if channel is self._publisher:  # it may go on asking a leader that is gone: take a new one
+                self._publisher = None
+                await channel.close()
+            raise
+        except ConnectionLost as lost:
+            if self._is_closed:
+                raise DeliveryUnknown(f"{self.address}: {lost}: done or not done is unknown") from lost
+            letter = self._keep(arguments)
+            try:
+                return await self._outcome(letter)
+            finally:
                 self._waiting.pop(letter.serial, None)
 
     async def publish_many(self, letters: Sequence[tuple[str, bytes, bytes]]) -> None:
