@@ -12,7 +12,7 @@ from ..errors import DeadlinePassed, DeliveryUnknown, InvalidArgument, InvalidOp
 from ..flows import Exchange, Flow, Numbering
 from ..flows.checks import expiry
 from ..messages import BundleMessage, encode, stamp
-from ..wire.amqp import Properties, routing_key, written_properties
+from ..wire.amqp import Properties, Written, routing_key, written_properties
 
 __all__ = ["EXCHANGE", "Letter", "letter", "needs_store", "no_replay", "settled", "store_value", "unsettled"]
 
@@ -31,14 +31,14 @@ class Letter(msgspec.Struct, frozen=True):
         channel: Where it is said.
         key: The same as a routing key.
         payload: The encoded message with its stamp.
-        properties: Written properties: a durable event is persistent.
+        properties: Written by `written_properties`: a durable event is persistent.
         number: Of the stamp.
     """
 
     channel: str
     key: str
     payload: bytes
-    properties: bytes
+    properties: Written
     number: int
 
 

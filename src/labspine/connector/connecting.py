@@ -6,9 +6,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..wire.amqp import is_amqp
-from ._async.amqp import AsyncAmqpConnector
 from ._async.connector import AsyncConnector
-from ._sync.amqp import AmqpConnector
 from ._sync.connector import RedisConnector
 
 __all__ = ["connect", "connect_async"]
@@ -29,10 +27,12 @@ def connect(url: object, *, store: object = None, **options: Any) -> RedisConnec
         The connector; it connects when it is first used. For RabbitMQ an `AmqpConnector`.
 
     Raises:
-        ConfigError: If an address cannot work, or a store is given for a Redis.
+        ConfigError: If an address cannot work, a store is given for a Redis, or aio-pika is missing.
         InvalidArgument: If an option is unknown or out of range.
     """
     if is_amqp(url):
+        from ._sync.amqp import AmqpConnector
+
         return AmqpConnector(url, store=store, **options)
     _needs_no_store(store)
     return RedisConnector(url, **options)
@@ -41,6 +41,8 @@ def connect(url: object, *, store: object = None, **options: Any) -> RedisConnec
 def connect_async(url: object, *, store: object = None, **options: Any) -> AsyncConnector:
     """Make a connector for the tasks of an event loop; arguments and errors as `connect`."""
     if is_amqp(url):
+        from ._async.amqp import AsyncAmqpConnector
+
         return AsyncAmqpConnector(url, store=store, **options)
     _needs_no_store(store)
     return AsyncConnector(url, **options)

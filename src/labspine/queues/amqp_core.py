@@ -17,7 +17,7 @@ from ..clock import mono_s, utc_s
 from ..errors import DeadlinePassed, DeliveryUnknown, InvalidArgument, InvalidOperation, NotConnected, shown
 from ..ids import new_sender
 from ..wire import ConnectionLost
-from ..wire.amqp import AmqpConnection, AmqpLink, Channel, ChannelRefused, Delivery, translated
+from ..wire.amqp import AmqpConnection, AmqpLink, Channel, ChannelRefused, Delivery, Written, translated
 from . import amqp_names as names
 from .amqp_claims import Claims, Held
 from .transport import Ability, Claim, Claimed, DeadItem, NewItem, QueueState, Receipt
@@ -32,7 +32,7 @@ ABILITIES: frozenset[Ability] = frozenset({"delay", "touch"})
 _QUIET_S = 0.2
 _NOT_FOUND = 404
 
-Letter = tuple[str, bytes, bytes]
+Letter = tuple[str, bytes, Written]
 
 
 class AmqpQueueCore:

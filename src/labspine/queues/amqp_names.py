@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..wire.amqp import Properties, routing_key, written_properties
+from ..wire.amqp import Properties, Written, routing_key, written_properties
 from .transport import DeadItem
 
 __all__ = [
@@ -73,12 +73,12 @@ def delay_settings(queue: str, ms: int) -> Mapping[str, Any]:
     }
 
 
-def item_properties(item_id: str, deliveries: int) -> bytes:
+def item_properties(item_id: str, deliveries: int) -> Written:
     """Write what travels beside an item: its id, and how often it was handed out before it was put here."""
     return written_properties(Properties(headers={"id": item_id, "n": deliveries}, is_persistent=True))
 
 
-def dead_properties(item_id: str, deliveries: int, *, reason: str, key: str, buried_utc_s: float) -> bytes:
+def dead_properties(item_id: str, deliveries: int, *, reason: str, key: str, buried_utc_s: float) -> Written:
     """Write what travels beside a dead letter."""
     headers = {
         "id": item_id,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..wire.amqp import Properties, routing_key, written_properties
+from ..wire.amqp import Properties, Written, routing_key, written_properties
 
 __all__ = [
     "ALL",
@@ -74,7 +74,7 @@ def service_key(service: str) -> str:
 
 def words(
     kind: str, call_id: str, *, reply_to: str = "", limit_s: float | None = None, sent_utc_s: float = 0.0
-) -> bytes:
+) -> Written:
     """Write what travels beside a body: what it is, of which call, and when the broker may forget it."""
     return written_properties(
         Properties(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from ..connector import AmqpConnector, AsyncAmqpConnector, AsyncConnector, RedisConnector
-from ..errors import InvalidArgument, InvalidOperation
-from ..wire import Address, AsyncioWire, SyncWire
-from ..wire.amqp import AmqpWire, AsyncAmqpWire
-from ._async.amqp import AsyncAmqpCalls
+from typing import TYPE_CHECKING, cast
+
+from ..connector import AsyncConnector, RedisConnector
+from ..errors import InvalidArgument
+from ..wire import AsyncioWire, SyncWire
 from ._async.calls import AsyncRedisCalls
-from ._sync.amqp import AmqpCalls
 from ._sync.calls import RedisCalls
-from .amqp_server import AmqpCallServer
-from .redis import RedisCallServer
+from .redis import RedisCallServer, SpreadCallServer
 from .transport import AsyncCallTransport, CallServer, CallTransport, Serving
+
+if TYPE_CHECKING:
+    from ..connector import AmqpConnector, AsyncAmqpConnector
+    from ..wire.amqp import AmqpWire
 
 __all__ = ["async_transport", "blocking_transport", "server_for"]
 
@@ -23,12 +25,12 @@ def blocking_transport(connector: object) -> CallTransport:
 
     Raises:
         InvalidArgument: If it is not a connector.
-        InvalidOperation: If its broker is a Redis Cluster.
     """
-    if isinstance(connector, AmqpConnector):
-        return AmqpCalls(AmqpWire(connector.broker, connector.options.wire(), connector.amqp.tls))
     if isinstance(connector, RedisConnector):
-        _refuse_cluster(connector.address)
+        if connector.broker_name == "rabbitmq":
+            from ._sync.amqp import AmqpCalls
+
+            return AmqpCalls(_amqp_wire(connector))
         options = connector.options
         wire = SyncWire.made_for(connector.address, options.wire(), options.tls)
         return RedisCalls(wire, lambda: _prefix(connector))
@@ -41,12 +43,14 @@ def async_transport(connector: object) -> AsyncCallTransport:
 
     Raises:
         InvalidArgument: If it is not a connector.
-        InvalidOperation: If its broker is a Redis Cluster.
     """
-    if isinstance(connector, AsyncAmqpConnector):
-        return AsyncAmqpCalls(AsyncAmqpWire(connector.broker, connector.options.wire(), connector.amqp.tls))
     if isinstance(connector, AsyncConnector):
-        _refuse_cluster(connector.address)
+        if connector.broker_name == "rabbitmq":
+            from ..wire.amqp import AsyncAmqpWire
+            from ._async.amqp import AsyncAmqpCalls
+
+            amqp = cast("AsyncAmqpConnector", connector)
+            return AsyncAmqpCalls(AsyncAmqpWire(amqp.broker, amqp.options.wire(), amqp.amqp.tls))
         options = connector.options
         wire = AsyncioWire.made_for(connector.address, options.wire(), options.tls)
         return AsyncRedisCalls(wire, lambda: _prefix(connector))
@@ -59,25 +63,24 @@ def server_for(connector: object, serving: Serving) -> CallServer:
 
     Raises:
         InvalidArgument: If it is not a connector.
-        InvalidOperation: If its broker is a Redis Cluster.
     """
-    if isinstance(connector, (AmqpConnector, AsyncAmqpConnector)):
-        wire = AmqpWire(connector.broker, connector.options.wire(), connector.amqp.tls)
-        return AmqpCallServer(serving, wire)
     if isinstance(connector, (RedisConnector, AsyncConnector)):
-        _refuse_cluster(connector.address)
+        if connector.broker_name == "rabbitmq":
+            from .amqp_server import AmqpCallServer
+
+            return AmqpCallServer(serving, _amqp_wire(connector))
         options = connector.options
-        return RedisCallServer(serving, connector.address, options=options.wire(), context=options.tls)
+        kind = SpreadCallServer if connector.address.is_cluster else RedisCallServer
+        return kind(serving, connector.address, options=options.wire(), context=options.tls)
     raise _refused(connector, "RedisConnector")
 
 
-def _refuse_cluster(address: Address) -> None:
-    """A call is one write on the keys of a service and of a caller, which a cluster has on two nodes."""
-    if address.is_cluster:
-        raise InvalidOperation(
-            f"{address}: services are not offered on a Redis Cluster: "
-            "use one server, redis+sentinel:// or amqp:// for them"
-        )
+def _amqp_wire(connector: RedisConnector | AsyncConnector) -> AmqpWire:
+    """Make a blocking link of its own; the library of RabbitMQ is loaded for its users only."""
+    from ..wire.amqp import AmqpWire
+
+    amqp = cast("AmqpConnector", connector)
+    return AmqpWire(amqp.broker, amqp.options.wire(), amqp.amqp.tls)
 
 
 def _prefix(connector: RedisConnector | AsyncConnector) -> str:

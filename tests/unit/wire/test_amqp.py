@@ -1,4 +1,4 @@
-"""AMQP without a broker: addresses, names, fields and frames."""
+"""AMQP without a broker: addresses, names, properties."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from labspine.wire.amqp import (
     routing_key,
     written_properties,
 )
-from labspine.wire.amqp.fields import read_properties, read_table, short, table
-from labspine.wire.amqp.frames import BODY, HEADER, METHOD, Method, content, cut, method
+from labspine.wire.amqp.properties import read_properties, short
 
 
 @pytest.mark.parametrize(
@@ -78,28 +77,10 @@ def test_each_channel_has_one_key_and_each_key_one_channel(channel: str) -> None
 
 
 def test_names_of_channels() -> None:
-    assert routing_key("public/file_event/cam.1") == "public.file_event.cam%2E1"
+    assert routing_key("public/file_event/cam.1") == "public.file_event.cam@2E1"
     assert binding_key("public/file_event/sam*") == "public.file_event.*"
     with pytest.raises(InvalidName, match="255"):
         routing_key("x" * 256)
-
-
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=300),
-    lambda inner: st.dictionaries(st.text(max_size=20), inner, max_size=4),
-    max_leaves=10,
-)
-
-
-@given(st.dictionaries(st.text(max_size=50), VALUES, max_size=6))
-def test_tables_are_read_as_they_were_written(values: dict[str, Any]) -> None:
-    written = table(values)
-
-    assert read_table(written, 0) == (values, len(written))
 
 
 @given(
@@ -121,35 +102,6 @@ def test_properties_are_read_as_they_were_written(properties: Properties) -> Non
 
 def test_a_header_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="header"):
-        table({"x": object()})
+        written_properties(Properties(headers={"x": object()}))
     with pytest.raises(InvalidArgument, match="255"):
         short("ö" * 128)
-
-
-@given(st.binary(max_size=3000), st.integers(100, 400), st.integers(1, 500))
-def test_a_message_survives_any_cutting(body: bytes, most_bytes: int, step: int) -> None:
-    said = method(3, Method.PUBLISH, b"\x00\x00\x00\x00\x00") + content(3, b"\x00\x00", body, most_bytes)
-    kinds: list[int] = []
-    bodies = b""
-    rest = b""
-    for at in range(0, len(said), step):
-        rest += said[at : at + step]
-        used = 0
-        for kind, channel, payload, end in cut(rest, most_bytes):
-            used = end
-            assert channel == 3
-            kinds.append(kind)
-            bodies += payload if kind == BODY else b""
-        rest = rest[used:]
-
-    assert rest == b""
-    assert bodies == body
-    assert kinds[:2] == [METHOD, HEADER]
-
-
-@pytest.mark.parametrize(
-    "data", [b"HTTP/1.1 400 Bad Request", b"\x01\x00\x01\x7f\xff\xff\xff\x00", b"\x01\x00\x01" + b"\x00" * 6]
-)
-def test_what_is_not_amqp_is_noticed(data: bytes) -> None:
-    with pytest.raises(ValueError, match=r"AMQP|end mark"):
-        list(cut(data, 131_072))

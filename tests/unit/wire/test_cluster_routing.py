@@ -190,12 +190,29 @@ def test_a_transaction_out_of_turn_stays_one(net: Net) -> None:
     assert net.sent[-1].asks == (Exchange((("ASKING",),), readonly=True), EVENT)
 
 
-@pytest.mark.parametrize("words", ["TRYAGAIN Multiple keys", "CLUSTERDOWN The cluster is down", "LOADING x"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("TRYAGAIN Multiple keys", "CLUSTERDOWN The cluster is down", "LOADING x"),
+        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+        "ERR Script attempted to access a non local key in a cluster node script: x, on @user_function:1.",
+    ],
+)
 def test_what_time_may_help_is_waited_for(net: Net, words: str) -> None:
     net.answers(C, EVENT, refusal(words), refusal(words), [b"1", b"2"])
     before_s = net.now_s
     assert net.do(EVENT) == [[b"1", b"2"]]
     assert 0 < net.now_s - before_s < 1
+
+
+def test_a_function_waits_until_its_slot_has_moved_because_it_reaches_for_keys_it_does_not_name(
+    net: Net,
+) -> None:
+    step = Exchange(((b"FCALL", b"put", 1, b"foo", b"x"),))
+    net.answers(C, step, refusal(f"ASK {FOO} 10.0.0.1:1"), refusal(f"MOVED {FOO} 10.0.0.1:1"))
+    net.answers(A, QUESTION, [[[0, 16383, [b"10.0.0.1", 1, b"id"]]]])
+    assert net.do(step) == [[b"1:b'FCALL'"]]
+    assert net.places == [C, C, A]
 
 
 @pytest.mark.parametrize("error", [NotConnected("refused"), refusal("CLUSTERDOWN x"), refusal("TRYAGAIN x")])

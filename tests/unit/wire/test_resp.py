@@ -15,7 +15,7 @@ from labspine.errors import (
     PermissionDenied,
     ServerError,
 )
-from labspine.flows import Exchange
+from labspine.flows import Exchange, Fixed
 from labspine.wire import ErrorReply, pack, settle, translated
 from labspine.wire.resp import GATHER_ABOVE_BYTES, new_reader, packed_size_bytes, replies_due
 
@@ -49,6 +49,21 @@ def test_what_is_packed_is_what_was_asked(commands: list[list[bytes | str | int]
         wanted = [[b"MULTI"], *wanted, [b"EXEC"]]
     assert parsed(joined(pack(ask))) == wanted
     assert replies_due(ask) == len(wanted)
+
+
+@given(COMMANDS, st.booleans())
+def test_a_fixed_command_is_packed_like_any_other_wherever_it_stands(
+    commands: list[list[bytes | str | int]], transaction: bool
+) -> None:
+    plain = Exchange(tuple(tuple(command) for command in commands), transaction=transaction)
+    fixed = Exchange(tuple(Fixed(command) for command in commands), transaction=transaction)
+    mixed = Exchange((*plain.commands, *fixed.commands), transaction=transaction)
+
+    for _ in range(2):  # what was kept is the same
+        assert joined(pack(fixed)) == joined(pack(plain))
+    assert joined(pack(mixed)) == joined(
+        pack(Exchange((*plain.commands, *plain.commands), transaction=transaction))
+    )
 
 
 @pytest.mark.parametrize("transaction", [False, True])

@@ -107,6 +107,8 @@ class AsyncAmqpConnector(AsyncConnector):
         InvalidArgument: If an option is unknown or out of range.
     """
 
+    broker_name = "rabbitmq"
+
     def __init__(self, url: object, *, store: object = None, **options: Any) -> None:
         where = parse_amqp(url)
         username, password = options.pop("username", None), options.pop("password", None)

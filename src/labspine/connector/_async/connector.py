@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from ...endpoints import EndpointInfo, MessageEndpoints
 from ...errors import AuthenticationError, DeadlinePassed, InvalidArgument, NotConnected
@@ -46,6 +46,9 @@ class AsyncConnector(AsyncOperations):
         ConfigError: If the address or profile cannot work.
         InvalidArgument: If an option is unknown or out of range.
     """
+
+    broker_name: ClassVar[Literal["redis", "rabbitmq"]] = "redis"
+    """What kind of broker is behind it."""
 
     def __init__(self, bootstrap: object = "localhost:6379", **options: Any) -> None:
         try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...clock import mono_s
-from ...connector import AsyncAmqpConnector, AsyncConnector
+from ...connector import AsyncConnector
 from ...errors import DeadlinePassed, InvalidArgument, QueueFull
 from ...flows import checks
 from ..items import (
@@ -31,9 +31,11 @@ from ..options import (
     require,
 )
 from ..transport import AsyncQueueTransport, NewItem, Priority, QueueState
-from .amqp import AsyncAmqpQueues
 from .redis import AsyncRedisQueues
 from .running import Closing
+
+if TYPE_CHECKING:
+    from ...connector import AsyncAmqpConnector
 
 __all__ = ["AsyncQueue", "transport_of"]
 
@@ -55,10 +57,12 @@ def transport_of(connector: Any) -> AsyncQueueTransport:
     if own is not None:
         transport: AsyncQueueTransport = own()
         return transport
-    if isinstance(connector, AsyncAmqpConnector):
-        return AsyncAmqpQueues(connector)
     if not isinstance(connector, AsyncConnector):
         raise InvalidArgument(f"a queue needs an {AsyncConnector.__name__}, got `{type(connector).__name__}`")
+    if connector.broker_name == "rabbitmq":
+        from .amqp import AsyncAmqpQueues  # the library of RabbitMQ is loaded for its users only
+
+        return AsyncAmqpQueues(cast("AsyncAmqpConnector", connector))
     return AsyncRedisQueues(connector)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...clock import mono_s
-from ...connector import AmqpConnector, RedisConnector
+from ...connector import RedisConnector
 from ...errors import DeadlinePassed, InvalidArgument, QueueFull
 from ...flows import checks
 from ..items import (
@@ -32,9 +32,11 @@ from ..options import (
     require,
 )
 from ..transport import NewItem, Priority, QueueState, QueueTransport
-from .amqp import AmqpQueues
 from .redis import RedisQueues
 from .running import Closing
+
+if TYPE_CHECKING:
+    from ...connector import AmqpConnector
 
 __all__ = ["Queue", "transport_of"]
 
@@ -56,10 +58,12 @@ def transport_of(connector: Any) -> QueueTransport:
     if own is not None:
         transport: QueueTransport = own()
         return transport
-    if isinstance(connector, AmqpConnector):
-        return AmqpQueues(connector)
     if not isinstance(connector, RedisConnector):
         raise InvalidArgument(f"a queue needs an {RedisConnector.__name__}, got `{type(connector).__name__}`")
+    if connector.broker_name == "rabbitmq":
+        from .amqp import AmqpQueues  # the library of RabbitMQ is loaded for its users only
+
+        return AmqpQueues(cast("AmqpConnector", connector))
     return RedisQueues(connector)
 
 

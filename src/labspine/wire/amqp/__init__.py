@@ -1,13 +1,18 @@
-"""Our own lean connection to RabbitMQ (AMQP 0-9-1), for asyncio; a thread with a loop serves the rest."""
+"""A link to RabbitMQ that comes back, on the protocol of aio-pika; a thread serves the blocking door."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .address import AmqpAddress, is_amqp, parse_amqp
-from .channel import Channel, ChannelRefused, Delivery
-from .connection import AmqpConnection, open_connection
-from .fields import Properties, written_properties
-from .link import AmqpLink, Resident
 from .names import binding_key, channel_of, routing_key
-from .translate import translated
-from .wires import AmqpWire, AsyncAmqpWire
+
+if TYPE_CHECKING:
+    from .channel import Channel, ChannelRefused, Delivery
+    from .connection import AmqpConnection, open_connection
+    from .link import AmqpLink, Resident
+    from .properties import Properties, Written, written_properties
+    from .translate import translated
+    from .wires import AmqpWire, AsyncAmqpWire
 
 __all__ = [
     "AmqpAddress",
@@ -20,6 +25,7 @@ __all__ = [
     "Delivery",
     "Properties",
     "Resident",
+    "Written",
     "binding_key",
     "channel_of",
     "is_amqp",
@@ -29,3 +35,29 @@ __all__ = [
     "translated",
     "written_properties",
 ]
+
+_HOMES = {
+    "channel": ("Channel", "ChannelRefused", "Delivery"),
+    "connection": ("AmqpConnection", "open_connection"),
+    "link": ("AmqpLink", "Resident"),
+    "properties": ("Properties", "Written", "written_properties"),
+    "translate": ("translated",),
+    "wires": ("AmqpWire", "AsyncAmqpWire"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load what needs the library when it is first used: most programs never speak to RabbitMQ."""
+    for home, names in _HOMES.items():
+        if name in names:
+            try:
+                value = getattr(import_module(f".{home}", __name__), name)
+            except ModuleNotFoundError as error:
+                from ...errors import ConfigError
+
+                raise ConfigError(
+                    f"RabbitMQ needs the package {error.name}: pip install 'labspine[amqp]'"
+                ) from error
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,6 +23,7 @@ from ..tls import tls_context
 from .address import AmqpAddress
 from .channel import Channel, ChannelRefused, Nacked
 from .connection import AmqpConnection, open_connection
+from .properties import Written
 from .translate import translated
 
 __all__ = ["AmqpLink", "Resident"]
@@ -234,7 +235,7 @@ class AmqpLink:
         key: str,
         body: bytes,
         *,
-        properties: bytes,
+        properties: Written,
         mandatory: bool = False,
         timeout_s: float | None = None,
     ) -> bool:
@@ -278,8 +279,8 @@ class AmqpLink:
         except TimeoutError:
             if refused is not None:
                 raise translated(refused, self.address) from refused
-            blocked = "" if self.connection is None else self.connection.blocked
-            why = f"; the broker says: {blocked}" if blocked else ""
+            is_blocked = self.connection is not None and await self.connection.is_blocked()
+            why = "; the broker is short of memory or disk" if is_blocked else ""
             raise DeadlinePassed(
                 f"{self.address} did not confirm a message within {limit_s:g} s{why}: "
                 "done or not done is unknown"
@@ -287,12 +288,13 @@ class AmqpLink:
         except ChannelRefused as error:
             raise translated(error, self.address) from error
 
-    async def _publish_once(self, arguments: tuple[str, str, bytes, bytes, bool]) -> bool:
+    async def _publish_once(self, arguments: tuple[str, str, bytes, Written, bool]) -> bool:
         channel = self._publisher
         if channel is None or channel.closed is not None or not self._ready.is_set():
             await self.connect()
             channel = await self._open_publisher()
         exchange, key, body, properties, mandatory = arguments
+        serial = next(self._serials)
         try:
             return await channel.publish(exchange, key, body, properties=properties, mandatory=mandatory)
         except Nacked:
@@ -303,13 +305,13 @@ class AmqpLink:
         except ConnectionLost as lost:
             if self._is_closed:
                 raise DeliveryUnknown(f"{self.address}: {lost}: done or not done is unknown") from lost
-            letter = self._keep(arguments)
+            letter = self._keep(serial, arguments)
             try:
                 return await self._outcome(letter)
             finally:
                 self._waiting.pop(letter.serial, None)
 
-    async def publish_many(self, letters: Sequence[tuple[str, bytes, bytes]]) -> None:
+    async def publish_many(self, letters: Sequence[tuple[str, bytes, Written]]) -> None:
         """
         Publish several messages to queues in one go, and return when the broker has confirmed all.
 
@@ -361,9 +363,9 @@ class AmqpLink:
             raise ConnectionLost("no connection", sent=False)
         return self.connection
 
-    def _keep(self, arguments: tuple[Any, ...]) -> _Letter:
-        """Keep a message for the next connection; they fail, and are kept, in order."""
-        letter = _Letter(next(self._serials), arguments, asyncio.get_running_loop().create_future())
+    def _keep(self, serial: int, arguments: tuple[Any, ...]) -> _Letter:
+        """Keep a message for the next connection; they fail in any order, so each has its place."""
+        letter = _Letter(serial, arguments, asyncio.get_running_loop().create_future())
         self._waiting[letter.serial] = letter
         if self._ready.is_set():  # the next connection is there already
             self._publish_again()

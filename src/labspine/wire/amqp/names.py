@@ -2,7 +2,7 @@
 Translate channels into routing keys of RabbitMQ, and back.
 
 Our channels have segments between slashes, and a name may hold dots (``public/file_event/cam.1``). The words
-of a routing key stand between dots. So a slash becomes a dot and a dot becomes ``%2E``: each channel has one
+of a routing key stand between dots. So a slash becomes a dot and a dot becomes ``@2E``: each channel has one
 key, each key one channel, and a wildcard for one word stands for one segment.
 """
 
@@ -16,9 +16,9 @@ from ...errors import InvalidName, shown
 __all__ = ["binding_key", "channel_of", "routing_key"]
 
 _MOST_BYTES = 255
-_TO_ESCAPE = {"/": ".", ".": "%2E", "%": "%25", "*": "%2A", "#": "%23"}
-_SPECIAL = re.compile(r"[/.%*#]")
-_ESCAPED = re.compile(r"\.|%([0-9A-F]{2})")
+_TO_ESCAPE = {"/": ".", ".": "@2E", "@": "@40", "*": "@2A", "#": "@23"}
+_SPECIAL = re.compile(r"[/.@*#]")
+_ESCAPED = re.compile(r"\.|@([0-9A-F]{2})")
 
 
 @lru_cache(10_000)

@@ -14,6 +14,7 @@ from ..protocol import WireOptions
 from .address import AmqpAddress
 from .link import AmqpLink, Resident
 from .portal import portal
+from .properties import Written
 
 __all__ = ["AmqpWire", "AsyncAmqpWire"]
 
@@ -41,7 +42,7 @@ class AsyncAmqpWire:
         await self.link.connect()
 
     async def publish(
-        self, exchange: str, key: str, body: bytes, *, properties: bytes, mandatory: bool = False
+        self, exchange: str, key: str, body: bytes, *, properties: Written, mandatory: bool = False
     ) -> bool:
         """Publish with confirmation; see `AmqpLink.publish`."""
         return await self.link.publish(exchange, key, body, properties=properties, mandatory=mandatory)
@@ -114,7 +115,7 @@ class AmqpWire:
         self.ask(AmqpLink.connect)
 
     def publish(
-        self, exchange: str, key: str, body: bytes, *, properties: bytes, mandatory: bool = False
+        self, exchange: str, key: str, body: bytes, *, properties: Written, mandatory: bool = False
     ) -> bool:
         """Publish with confirmation; see `AmqpLink.publish`."""
         loop, link = self._running()
