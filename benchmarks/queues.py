@@ -13,6 +13,8 @@ their own, because they are no dependencies of this project::
 
 The other sides: celery with its default settings (acknowledged before the task runs, solo pool, which is its
 quickest for empty tasks), taskiq with streams (acknowledged after the task) and lists (not acknowledged).
+``bare hiredis`` is no peer but the limit: a socket and a parser, the same bytes each time, nothing checked,
+encoded, counted or repeated.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -123,8 +126,68 @@ def redis_py_list(url: str) -> tuple[Put, Take]:
     return put, take
 
 
+class Bare:
+    """A socket and a parser: the least that a Python client can do."""
+
+    def __init__(self, url: str) -> None:
+        import hiredis
+
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(url.removeprefix("unix://"))
+        self._reader = hiredis.Reader()
+
+    @staticmethod
+    def packed(*words: bytes) -> bytes:
+        return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+
+    def ask(self, packed: bytes, due: int) -> Any:
+        """Send, wait for so many replies, return the last one."""
+        self._socket.sendall(packed)
+        while True:
+            reply = self._reader.gets()
+            if reply is False:
+                self._reader.feed(self._socket.recv(1 << 18))
+                continue
+            due -= 1
+            if not due:
+                return reply
+
+
+def bare_stream(url: str) -> tuple[Put, Take]:
+    client, stream = Bare(url), b"bench:stream"
+    client.ask(client.packed(b"XGROUP", b"CREATE", stream, b"g", b"0", b"MKSTREAM"), 1)
+    entry = client.packed(b"XADD", stream, b"*", b"d", PAYLOAD.encode())
+    done: list[bytes] = []
+
+    def put(count: int) -> None:
+        client.ask(entry * count, count)
+
+    def take(count: int) -> int:
+        size = b"%d" % count
+        read = (
+            b"XREADGROUP",
+            b"GROUP",
+            b"g",
+            b"c",
+            b"COUNT",
+            size,
+            b"BLOCK",
+            b"200",
+            b"STREAMS",
+            stream,
+            b">",
+        )
+        words = [(b"XACK", stream, b"g", *done), (b"XDEL", stream, *done), read] if done else [read]
+        found = client.ask(b"".join(client.packed(*each) for each in words), len(words))
+        done[:] = [entry[0] for entry in found[0][1]] if found else []
+        return len(done)
+
+    return put, take
+
+
 PEERS: dict[str, Callable[[str], tuple[Put, Take]]] = {
     "ours": ours,
+    "bare hiredis": bare_stream,
     "redis-py stream": redis_py_stream,
     "redis-py list": redis_py_list,
 }

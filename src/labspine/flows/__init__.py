@@ -2,7 +2,7 @@
 
 from . import checks, events, history, lists, server, sets, state, streams
 from .events import LARGEST_RECORDED_BYTES, Recording
-from .exchange import Argument, Command, Exchange, Flow
+from .exchange import Argument, Command, Exchange, Fixed, Flow
 from .history import BEGINNING, EntryId
 from .numbering import Numbering
 from .place import located, located_pattern
@@ -17,6 +17,7 @@ __all__ = [
     "Cursors",
     "EntryId",
     "Exchange",
+    "Fixed",
     "Flow",
     "Numbering",
     "Recording",

@@ -45,6 +45,8 @@ def count_above_zero(name: str, value: object) -> int:
 
 def seconds(name: str, value: object) -> float:
     """Require a finite number of seconds, 0 or more; raises `InvalidArgument` otherwise."""
+    if type(value) is float and 0.0 <= value < math.inf:
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidArgument(f"{name}={shown(value)}: seconds are a number")
     if not math.isfinite(value) or value < 0:

@@ -7,13 +7,19 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-__all__ = ["Argument", "Command", "Exchange", "Flow", "read", "write"]
+__all__ = ["Argument", "Command", "Exchange", "Fixed", "Flow", "read", "write"]
 
 Argument: TypeAlias = bytes | str | int
 Command: TypeAlias = tuple[Argument, ...]
 Reply: TypeAlias = Any
 
 Outcome = TypeVar("Outcome")
+
+
+class Fixed(tuple[Argument, ...]):
+    """A command that is sent again and again as it is: the wire keeps beside it what it made of it."""
+
+    packed: bytes = b""
 
 
 class Exchange(msgspec.Struct, frozen=True):

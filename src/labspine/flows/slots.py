@@ -175,6 +175,8 @@ def planned(ask: Exchange) -> Plan:
             some, places = pieces.setdefault(slot, ([], []))
             some.append(piece)
             places.append((number, items))
+    if ANYWHERE in pieces and len(pieces) == 2 and max(pieces) >= 0:
+        del pieces[ANYWHERE]  # it goes with the others: one write, and the clock of the node that has them
     if len(pieces) == 1:
         (slot,) = pieces
         return Plan(ask, (Part(slot, ask, tuple((n, ()) for n in range(len(commands)))),))

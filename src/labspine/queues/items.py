@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,17 +137,11 @@ class Numbers:
 
     def __init__(self) -> None:
         self._begin()
+        _alive.add(self)
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
         self._sender = new_sender()
         self._count = itertools.count(1)
-
-    def take(self) -> str:
-        """Return a new id."""
-        if self._pid != os.getpid():
-            self._begin()
-        return f"{self._sender}-{next(self._count)}"
 
     def named(self, values: Sequence[object], item_ids: Sequence[str] | None) -> tuple[str, list[NewItem]]:
         """
@@ -163,9 +158,13 @@ class Numbers:
             InvalidArgument: If the ids do not fit.
             InvalidMessage: If a value cannot be sent; `TooLarge` if it is above 16 MiB.
         """
-        payloads = [encode(wrapped(value)) for value in values]
+        payloads = list(map(_payload, values))
         if item_ids is None:
-            made = [NewItem(self.take(), payload) for payload in payloads]
+            sender = self._sender
+            made = [
+                NewItem(f"{sender}-{number}", payload)
+                for payload, number in zip(payloads, self._count, strict=False)
+            ]
             return (made[0].id if made else ""), made
         ids = [_checked_id(item_id) for item_id in item_ids]
         if len(ids) != len(payloads) or len(set(ids)) != len(ids):
@@ -173,6 +172,17 @@ class Numbers:
                 f"{len(ids)} item ids for {len(payloads)} items: give each its own, or none at all"
             )
         return "", list(map(NewItem, ids, payloads))
+
+
+_alive: weakref.WeakSet[Numbers] = weakref.WeakSet()
+
+
+def _renew_after_fork() -> None:
+    for numbers in list(_alive):
+        numbers._begin()
+
+
+os.register_at_fork(after_in_child=_renew_after_fork)
 
 
 def _checked_id(item_id: object) -> str:
@@ -215,12 +225,39 @@ def _value_of(message: Message | None) -> Any:
     return message.value if type(message) is VariableMessage else message
 
 
-_VARIABLE = encode(VariableMessage(value=None)).partition(b"\xa4data")[0]
+# What stands before a plain value, and before the fields of its message. That message need not be made only
+# to be written, nor its envelope be read: the bytes are known.
+_PLAIN_HEAD = encode(VariableMessage(value=None))[:-1]
+_ENVELOPE = _PLAIN_HEAD.partition(b"\xa4data")[0]
+_FIELDS_AT = len(_ENVELOPE) + len(b"\xa4data")
+_PLAIN_KINDS = frozenset({str, int, float, bool, type(None)})
+_SMALL_BYTES = 64 * 1024
+_NESTING_TAGS = frozenset([*range(0x80, 0xA0), *range(0xC7, 0xCA), *range(0xD4, 0xD9), *range(0xDC, 0xE0)])
+_pack = msgspec.msgpack.Encoder().encode
+_read_fields = msgspec.msgpack.Decoder(VariableMessage).decode
+
+
+def _payload(value: object) -> bytes:
+    if type(value) in _PLAIN_KINDS:
+        try:
+            body = _pack(value)
+        except (ValueError, OverflowError):
+            pass  # `encode` says what is wrong
+        else:
+            if len(body) < _SMALL_BYTES:
+                return _PLAIN_HEAD + body
+    return encode(wrapped(value))
 
 
 def _read(payload: bytes) -> Message:
+    if payload.startswith(_PLAIN_HEAD) and len(payload) < _SMALL_BYTES:
+        try:
+            if payload[len(_PLAIN_HEAD)] not in _NESTING_TAGS:
+                return _read_fields(payload[_FIELDS_AT:])
+        except (msgspec.MsgspecError, ValueError, IndexError):
+            pass  # `decode` says what is wrong
     # The usual class is named, because a decoder for one class is quicker.
-    found = decode(payload, VariableMessage if payload.startswith(_VARIABLE) else Message)
+    found = decode(payload, VariableMessage if payload.startswith(_ENVELOPE) else Message)
     if isinstance(found, Message):
         return found
     raise DecodeError(f"a {type(found).__name__} is not one message")

@@ -104,6 +104,8 @@ def require(abilities: frozenset[Ability], ability: Ability) -> None:
 
 def checked_count(count: Any) -> int:
     """Require 1 to `MOST_AT_ONCE`; raises `InvalidArgument` otherwise."""
+    if type(count) is int and 0 < count <= MOST_AT_ONCE:
+        return count
     number = checks.count_above_zero("count", count)
     if number > MOST_AT_ONCE:
         raise InvalidArgument(f"count={number}: at most {MOST_AT_ONCE} at once")

@@ -163,9 +163,43 @@ def test_the_first_claim_looks_after_everything_and_the_next_one_only_reads(me: 
     assert finish(again, [1, 1, None]) == ([], 0)
 
     twice = claim(me, acknowledged=[item.receipt])
-    ask = next(twice)
-    assert words(ask)[:2] == ["FCALL", scripts.ACKNOWLEDGE.decode()]
-    assert finish(twice, [[0], None]) == ([], 1)
+    next(twice)
+    assert finish(twice, [0, 0, None]) == ([], 1)
+
+
+def test_a_single_acknowledgement_beyond_doubt_needs_no_function_unless_its_answer_is_lost(
+    me: queues.Claimer, clock: Clock
+) -> None:
+    receipt = (b"labspine/queue/{work}", b"normal", b"5-0", 1, me.consumer(30.0), clock.now + 24)
+    flow = queues.acknowledge(me, [receipt])
+    assert [command[0] for command in next(flow).commands] == [b"XACK", b"XDEL"]
+    assert finish(flow, [1, 1]) == [True]
+
+    flow = queues.acknowledge(me, [receipt])
+    next(flow)
+    again = words(flow.throw(DeliveryUnknown("lost")))
+    assert again[1] == scripts.ACKNOWLEDGE.decode()
+    assert again[4] == "1"
+    assert finish(flow, [[1]]) == [True]
+    assert me.unsure == set()
+
+    clock.now += 25
+    assert words(next(queues.acknowledge(me, [receipt])))[1] == scripts.ACKNOWLEDGE.decode()
+
+
+def test_deliveries_of_several_streams_or_of_another_claimer_are_acknowledged_with_care(
+    me: queues.Claimer, clock: Clock
+) -> None:
+    def receipt(stream: bytes, owner: queues.Claimer) -> queues.Receipt:
+        return (b"labspine/queue/{work}", stream, b"5-0", 1, owner.consumer(30.0), clock.now + 24)
+
+    other = queues.Claimer("f" * 16, clock)
+    me.watch(("work",)).look_at_mono_s = clock.now + 1000
+
+    for due in ([receipt(b"high", me), receipt(b"low", me)], [receipt(b"low", other)]):
+        ask = next(claim(me, acknowledged=due))
+        assert words(ask)[:2] == ["FCALL", scripts.ACKNOWLEDGE.decode()]
+        assert other.consumer(30.0).decode() not in words(ask)
 
 
 def test_what_was_claimed_long_ago_is_acknowledged_with_care(me: queues.Claimer, clock: Clock) -> None:
@@ -173,7 +207,7 @@ def test_what_was_claimed_long_ago_is_acknowledged_with_care(me: queues.Claimer,
     next(flow)
     found = [[1, b"normal", [entry("5-0", b"i", b"x", b"d", b"p")], []]]
     (item,) = finish(flow, [[[], found, -1, 1]]).items
-    me.look_at_mono_s[("work",)] = clock.now + 1000
+    me.watch(("work",)).look_at_mono_s = clock.now + 1000
 
     clock.now += 25
     late = claim(me, acknowledged=[item.receipt])
@@ -226,7 +260,7 @@ def test_what_was_read_too_much_is_unread_and_the_function_claims_from_then_on(
 
 
 def test_an_acknowledgement_in_doubt_is_asked_for_as_a_repeat(me: queues.Claimer) -> None:
-    receipt = (b"labspine/queue/{work}", b"normal", b"5-0", 1, me.consumer(30.0))
+    receipt = (b"labspine/queue/{work}", b"normal", b"5-0", 1, me.consumer(30.0), 0.0)
     flow = queues.acknowledge(me, [receipt])
     first = next(flow)
     again = flow.throw(DeliveryUnknown("lost"))
@@ -239,7 +273,7 @@ def test_an_acknowledgement_in_doubt_is_asked_for_as_a_repeat(me: queues.Claimer
 
 def test_what_another_claimer_holds_is_refused_without_naming_it(me: queues.Claimer, clock: Clock) -> None:
     other = queues.Claimer("f" * 16, clock)
-    receipt = (b"labspine/queue/{work}", b"normal", b"5-0", 1, other.consumer(30.0))
+    receipt = (b"labspine/queue/{work}", b"normal", b"5-0", 1, other.consumer(30.0), 0.0)
 
     assert other.consumer(30.0).decode() not in words(next(queues.acknowledge(me, [receipt])))
     for flow in (

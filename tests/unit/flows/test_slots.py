@@ -108,6 +108,13 @@ def test_what_any_node_can_do_and_what_all_must_do() -> None:
     assert slots(Exchange((("SCAN", "0"),))) == [SCANNING]
 
 
+def test_what_any_node_can_do_goes_with_what_only_one_can() -> None:
+    ask = Exchange((("TIME",), ("ZRANGE", "{s}beats", 0, -1), ("HGETALL", "{s}facts")), readonly=True)
+    (part,) = planned(ask).parts
+    assert (part.slot, part.ask) == (slot_of("s"), ask)
+    assert len(slots(Exchange((("TIME",), ("GET", "foo"), ("GET", "bar"))))) == 3
+
+
 def test_channels_that_a_pattern_may_join_go_to_the_same_node() -> None:
     assert slots(Exchange((("PUBLISH", "foo", b"x"),))) == [slot_of("foo")]
     assert slots(Exchange((("PUBLISH", "foo/samx", b"x"),))) == slots(

@@ -155,14 +155,14 @@ def look_for(keys: Keys, call_id: bytes) -> Flow[bytes]:
     link that broke.
 
     Asks:
-        FCALL and LRANGE, in one step.
+        FCALL and LRANGE, in one write.
 
     Returns:
         Its entry; `NOWHERE` if it is not there; empty if an answer waits.
     """
     step = fcall(LOCATE, (keys.stream,), call_id)
     answers_of = ("LRANGE", reply_key(call_id.decode()), 0, -1)
-    replies = yield from stepped(Exchange((step, answers_of), transaction=True, readonly=True))
+    replies = yield from stepped(Exchange((step, answers_of), readonly=True))
     entry, answers = replies or (b"", ())
     if entry:
         return bytes(entry)

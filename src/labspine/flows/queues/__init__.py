@@ -1,5 +1,6 @@
 """Durable queues on Redis, without doing any of it: streams, consumer groups, and a library of functions."""
 
+from . import spread
 from .calling import REGISTRY, base_of, declare
 from .items import (
     PRIORITIES,
@@ -41,6 +42,7 @@ __all__ = [
     "put",
     "repeat_put",
     "requeue",
+    "spread",
     "state",
     "touch",
 ]

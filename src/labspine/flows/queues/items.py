@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
+import msgspec
+
 __all__ = [
     "PRIORITIES",
     "Claim",
@@ -23,7 +25,7 @@ Receipt: TypeAlias = tuple[object, ...]
 """Names one delivery of one item. Only the transport that gave it looks inside."""
 
 
-class NewItem(NamedTuple):
+class NewItem(msgspec.Struct, frozen=True, gc=False):
     """
     An item that is to be put.
 
@@ -36,7 +38,7 @@ class NewItem(NamedTuple):
     payload: bytes
 
 
-class Claimed(NamedTuple):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """
     One delivery of an item.
 

@@ -74,17 +74,24 @@ def put(
         DeliveryUnknown: If the outcome is not known even so; see `repeat_put`.
         DeadlinePassed: If no answer came in time; see `repeat_put`.
     """
-    due = ""
+    due = b""
     if delay_s:
-        due = f"+{max(1, round(delay_s * 1000))}"
+        due = b"+%d" % max(1, round(delay_s * 1000))
     elif eta_utc_s is not None:
-        due = str(round(eta_utc_s * 1000))
-    words: list[Argument] = [b"FCALL", PUT, 1, base_of(queue), token, priority]
+        due = b"%d" % round(eta_utc_s * 1000)
+    words: list[Argument] = [b"FCALL", PUT, b"1", base_of(queue), token.encode(), priority]
     words += (b"" if limit is None else limit, due)
     for item in items:
-        words += item
+        # As bytes: the wire would remember texts, and an id never comes again.
+        words += (item.id.encode(), item.payload)
     ask = Exchange((tuple(words),))
-    return (yield from _put_once(UnsettledPut(queue, len(items), limit, ask)))
+    try:
+        (told,) = yield ask
+    except (ServerError, DeliveryUnknown, DeadlinePassed) as error:
+        told = yield from _put_again(UnsettledPut(queue, len(items), limit, ask), error)
+    if told < 0:
+        raise _full(queue, told, limit=limit, more=len(items))
+    return told  # type: ignore[no-any-return]  # a number, see the function
 
 
 def repeat_put(error: object) -> Flow[int]:
@@ -108,17 +115,17 @@ def repeat_put(error: object) -> Flow[int]:
         raise InvalidArgument(
             f"{shown(error)} cannot be repeated: only DeliveryUnknown and DeadlinePassed of a put can"
         )
-    return (yield from _put_once(unsettled))
-
-
-def _put_once(wanted: UnsettledPut) -> Flow[int]:
     try:
-        (told,) = yield wanted.ask
-    except (ServerError, DeliveryUnknown, DeadlinePassed) as error:
-        told = yield from _put_again(wanted, error)
+        (told,) = yield unsettled.ask
+    except (ServerError, DeliveryUnknown, DeadlinePassed) as again:
+        told = yield from _put_again(unsettled, again)
     if told < 0:
-        raise QueueFull(wanted.queue, held=-1 - told, limit=wanted.limit or 0, more=wanted.count)
+        raise _full(unsettled.queue, told, limit=unsettled.limit, more=unsettled.count)
     return int(told)
+
+
+def _full(queue: str, told: int, *, limit: int | None, more: int) -> QueueFull:
+    return QueueFull(queue, held=-1 - told, limit=limit or 0, more=more)
 
 
 def _put_again(wanted: UnsettledPut, error: LabspineError) -> Flow[int]:

@@ -2,122 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from ...errors import (
-    DeadlinePassed,
-    DeliveryUnknown,
-    NotConnected,
-    ServerError,
-)
+from ...errors import DeadlinePassed, DeliveryUnknown, ServerError
 from ..exchange import Argument, Command, Exchange, Flow
-from .calling import base_of, declare, run
+from .calling import declare, run
+from .claimer import Asked, Claimer, grouped, ids_of, is_repeat, plainly
 from .items import Claim, Claimed, Receipt
-from .scripts import (
-    ACKNOWLEDGE,
-    BURY,
-    CLAIM,
-    GIVE_BACK,
-    GROUP,
-    TOUCH,
-    UNREAD,
-)
+from .scripts import ACKNOWLEDGE, BURY, CLAIM, GIVE_BACK, TOUCH, UNREAD
 
-__all__ = [
-    "Claimer",
-    "acknowledge",
-    "bury",
-    "claim",
-    "give_back",
-    "touch",
-]
+__all__ = ["Claimer", "acknowledge", "bury", "claim", "give_back", "touch"]
 
 _SLICE_S = 0.5
 _LOOK_AGAIN_S = 0.5
 _MOST_AT_ONCE = 1000
-_MOST_KINDS = 100
-_MOST_FRESH = 20_000
-_FRESH_PART = 0.8
-_GROUPED = itemgetter(0, 1, 3, 4)
-_ENTRY = itemgetter(2)
-_Delivery: TypeAlias = tuple[bytes, bytes, bytes, int, bytes]
-"""Receipts of this broker: base of the queue, stream, id of the entry, count there, consumer."""
-
-
-class Claimer:
-    """
-    What one claimer remembers between its claims.
-
-    Args:
-        name: Its identity, 16 characters.
-        clock: Monotonic time in seconds.
-    """
-
-    __slots__ = (
-        "_asked",
-        "_consumers",
-        "clock",
-        "empty",
-        "fresh",
-        "is_closed",
-        "look_at_mono_s",
-        "mixed",
-        "name",
-        "unsure",
-    )
-
-    def __init__(self, name: str, clock: Callable[[], float]) -> None:
-        self.name = name.encode()
-        self.clock = clock
-        self.is_closed = False
-        self.empty: set[tuple[str, ...]] = set()
-        self.fresh: dict[Receipt, float] = {}
-        self.mixed: set[tuple[str, ...]] = set()
-        self.look_at_mono_s: dict[tuple[str, ...], float] = {}
-        self.unsure: set[Receipt] = set()
-        self._consumers: dict[float, bytes] = {}
-        self._asked: dict[tuple[object, ...], _Asked] = {}
-
-    def consumer(self, lease_s: float) -> bytes:
-        """Name the consumer that it is on the server for a lease; others read the lease in it."""
-        found = self._consumers.get(lease_s)
-        if found is None:
-            found = self._consumers[lease_s] = b"%d/%b" % (max(1, round(lease_s * 1000)), self.name)
-        return found
-
-    def asked(
-        self, queues: tuple[str, ...], count: int, lease_s: float, max_deliveries: int | None
-    ) -> _Asked:
-        """Prepare the arguments of a claim; those of the last kinds of claims are kept."""
-        key = (queues, count, lease_s, max_deliveries)
-        found = self._asked.get(key)
-        if found is None:
-            if len(self._asked) >= _MOST_KINDS:
-                self._asked.clear()
-            found = self._asked[key] = _Asked(self, queues, count, lease_s, max_deliveries)
-        return found
-
-    def note(self, items: Iterable[Claimed], until_mono_s: float) -> None:
-        """Remember until when deliveries are this claimer's beyond doubt."""
-        fresh = self.fresh
-        for item in items:
-            fresh[item.receipt] = until_mono_s
-        if len(fresh) > _MOST_FRESH:
-            self.fresh = dict(list(fresh.items())[-_MOST_AT_ONCE:])
-
-    def owns(self, receipt: Receipt) -> bool:
-        """Tell whether a delivery was made to this claimer, with whatever lease."""
-        consumer = receipt[4]
-        return isinstance(consumer, bytes) and consumer.endswith(self.name)
-
-    def check_open(self) -> None:
-        """Insist that it is not closed; raises `NotConnected` otherwise."""
-        if self.is_closed:
-            raise NotConnected("this claimer is closed: make a new Queue to go on")
 
 
 def claim(
@@ -158,64 +58,46 @@ def claim(
             back when its lease ends.
     """
     asked = me.asked(tuple(queues), count, lease_s, max_deliveries)
-    deadline_mono_s = None if wait_s is None else me.clock() + wait_s
-    told: list[int] = []
+    watch = asked.watch
+    now_s = me.clock()  # before anything is sent, so that no lease is thought longer than it is
+    deadline_mono_s = None if wait_s is None else now_s + wait_s
+    refused = 0
     due: Sequence[Receipt] = acknowledged
     while True:
         me.check_open()
-        now_s = me.clock()  # before anything is sent, so that no lease is thought longer than it is
         left_s = _SLICE_S if deadline_mono_s is None else deadline_mono_s - now_s
-        look_in_s = me.look_at_mono_s.get(asked.queues, now_s) - now_s
+        look_in_s = watch.look_at_mono_s - now_s
         try:
-            if look_in_s <= 0 or (asked.queues in me.mixed and (left_s <= 0 or asked.queues not in me.empty)):
-                answered, items = yield from _take(asked, due, must_look=look_in_s <= 0)
+            if look_in_s <= 0 or (watch.is_mixed and (left_s <= 0 or not watch.is_empty)):
+                items, told = yield from _take(asked, due, now_s, must_look=look_in_s <= 0)
             else:
-                answered, items = yield from _read(asked, due, min(_SLICE_S, left_s, look_in_s))
+                items, told = yield from _read(asked, due, now_s, min(_SLICE_S, left_s, look_in_s))
         except (DeliveryUnknown, DeadlinePassed):
             me.unsure.update(due)
             raise
         if due:
-            told += answered
-            me.unsure.difference_update(due)
+            refused += told
+            if me.unsure:
+                me.unsure.difference_update(due)
             due = ()
-        if items and me.is_closed:
+        if items:
+            if not me.is_closed:
+                return Claim(items, refused)
             yield from _return(asked, items)
             me.check_open()
-        me.note(items, now_s + asked.fresh_s)
-        if items or (deadline_mono_s is not None and me.clock() >= deadline_mono_s):
-            return Claim(items, told.count(0))
+        now_s = me.clock()
+        if deadline_mono_s is not None and now_s >= deadline_mono_s:
+            return Claim([], refused)
 
 
-class _Asked:
-    """The arguments of one claim."""
-
-    __slots__ = ("bases", "consumer", "count", "fresh_s", "me", "most", "queues", "streams")
-
-    def __init__(
-        self, me: Claimer, queues: tuple[str, ...], count: int, lease_s: float, max_deliveries: int | None
-    ) -> None:
-        self.me = me
-        self.queues = queues
-        self.bases = tuple(base_of(queue) for queue in queues)
-        self.count = min(count, _MOST_AT_ONCE)
-        self.consumer = me.consumer(lease_s)
-        self.fresh_s = _FRESH_PART * lease_s
-        self.most = max_deliveries or 0
-        self.streams = _streams_of(self.bases)
-
-
-@functools.lru_cache(maxsize=1024)
-def _streams_of(bases: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Name the streams of queues in their order, as XREADGROUP is told them."""
-    streams = [b"%b/%b" % (base, s) for base in bases for s in (b"high", b"normal", b"low")]
-    return (b"STREAMS", *streams, *[b">"] * len(streams))
-
-
-def _take(asked: _Asked, due: Sequence[Receipt], *, must_look: bool) -> Flow[tuple[list[int], list[Claimed]]]:
-    me, queues = asked.me, asked.queues
-    keys, groups = _groups(me, due, asked.bases)
+def _take(
+    asked: Asked, due: Sequence[Receipt], now_s: float, *, must_look: bool
+) -> Flow[tuple[list[Claimed], int]]:
+    """Acknowledge and claim by the function; tells the items, and how many were refused."""
+    me, watch = asked.me, asked.watch
+    keys, groups = grouped(me, due, asked.bases)
     if must_look:
-        me.look_at_mono_s[queues] = me.clock() + _LOOK_AGAIN_S
+        watch.look_at_mono_s = now_s + _LOOK_AGAIN_S
     told, found, next_due_ms, busy = yield from run(
         CLAIM,
         keys,
@@ -223,139 +105,69 @@ def _take(asked: _Asked, due: Sequence[Receipt], *, must_look: bool) -> Flow[tup
         asked.count,
         asked.most,
         b"1" if must_look else b"",
-        _is_repeat(me, due),
+        is_repeat(me, due),
         *groups,
     )
     if next_due_ms >= 0:
-        soon = me.clock() + max(0.001, next_due_ms / 1000)
-        me.look_at_mono_s[queues] = min(me.look_at_mono_s.get(queues, soon), soon)
-    _note(me.mixed, queues, is_in=busy > 1 or len(queues) > 1)
-    items: list[Claimed] = []
-    for at, stream, entries, counts in found:
-        for number, entry in enumerate(entries):
-            items.append(_claimed(asked, at - 1, stream, entry, counts[number] if counts else 1))
-    _note(me.empty, queues, is_in=not items)
-    return told, items
+        watch.look_at_mono_s = min(watch.look_at_mono_s, me.clock() + max(0.001, next_due_ms / 1000))
+    watch.is_mixed = busy > 1 or len(asked.queues) > 1
+    until_s = now_s + asked.fresh_s
+    items = [
+        asked.claimed_again(at - 1, stream, entry, count, until_mono_s=until_s)
+        for at, stream, entries, counts in found
+        for entry, count in zip(entries, counts or itertools.repeat(1), strict=False)
+    ]
+    watch.is_empty = not items
+    return items, told.count(0)
 
 
-def _note(names: set[tuple[str, ...]], queues: tuple[str, ...], *, is_in: bool) -> None:
-    if is_in:
-        names.add(queues)
-    else:
-        names.discard(queues)
-
-
-def _read(asked: _Asked, due: Sequence[Receipt], slice_s: float) -> Flow[tuple[list[int], list[Claimed]]]:
+def _read(
+    asked: Asked, due: Sequence[Receipt], now_s: float, slice_s: float
+) -> Flow[tuple[list[Claimed], int]]:
     """Acknowledge and read in one write; the read waits on the server if the slice is above 0."""
     me = asked.me
-    block = (b"BLOCK", max(1, round(slice_s * 1000))) if slice_s > 0 else ()
-    read: Command = (b"XREADGROUP", b"GROUP", GROUP, asked.consumer, b"COUNT", asked.count, *block)
-    commands: tuple[Command, ...] = ((*read, *asked.streams),)
-    is_plain = False
+    read = asked.read(slice_s)
+    plain: tuple[Command, ...] = ()
+    commands: tuple[Command, ...] = (read,)
     if due:
-        plain = _plainly(me, due)
-        is_plain = bool(plain)
-        if not plain:
-            keys, groups = _groups(me, due, ())
-            plain = ((b"FCALL", ACKNOWLEDGE, len(keys), *keys, _is_repeat(me, due), *groups),)
-        commands = (*plain, *commands)
+        plain = plainly(me, due, now_s)
+        if plain:
+            commands = (*plain, read)
+        else:
+            keys, groups = grouped(me, due, ())
+            commands = ((b"FCALL", ACKNOWLEDGE, len(keys), *keys, is_repeat(me, due), *groups), read)
     try:
         # Always the longest slice, so that the wire need not change the limit of the connection each time.
-        replies = yield Exchange(commands, block_s=_SLICE_S if block else None)
+        replies = yield Exchange(commands, block_s=_SLICE_S if slice_s > 0 else None)
     except ServerError as error:
         if "NOGROUP" not in str(error) and "Function not found" not in str(error):
             raise
         for queue in asked.queues:
             yield from declare(queue)
         me.unsure.update(due)
-        return (yield from _take(asked, due, must_look=True))
-    items: list[Claimed] = []
-    for key, entries in replies[-1] or ():
-        base, _, stream = key.rpartition(b"/")
-        at = asked.bases.index(base)
-        items += [_claimed(asked, at, stream, entry, 1) for entry in entries]
+        return (yield from _take(asked, due, now_s, must_look=True))
+    items = asked.claimed(replies[-1], now_s + asked.fresh_s)
     if items:
-        me.empty.discard(asked.queues)
-    if len(items) > asked.count:
-        # Each stream gives up to the count; what came from those of lower priority goes back.
-        me.mixed.add(asked.queues)
-        yield from _return(asked, items[asked.count :])
-        items = items[: asked.count]
+        asked.watch.is_empty = False
+        if len(items) > asked.count:
+            # Each stream gives up to the count; what came from those of lower priority goes back.
+            asked.watch.is_mixed = True
+            yield from _return(asked, items[asked.count :])
+            del items[asked.count :]
     if not due:
-        return [], items
-    if is_plain:
-        done = int(replies[0])
-        return [1] * done + [0] * (len(due) - done), items
-    return replies[0], items
+        return items, 0
+    return items, len(due) - int(replies[0]) if plain else replies[0].count(0)
 
 
-def _plainly(me: Claimer, due: Sequence[Receipt]) -> tuple[Command, ...]:
-    """
-    Acknowledge with two plain commands what is this claimer's beyond doubt; nothing if there is any.
-
-    Beyond doubt is what was claimed lately, by less than its lease, and was not acknowledged or returned
-    since. Should its lease end on the way all the same, XACK still counts for one of the two only.
-    """
-    if me.unsure:
-        return ()
-    base, stream = due[0][:2]
-    now_s = me.clock()
-    for receipt in due:
-        until_s = me.fresh.pop(receipt, 0.0)
-        if until_s < now_s or receipt[0] != base or receipt[1] != stream:
-            return ()
-    ids = list(map(_ENTRY, due))
-    key = b"%b/%b" % (base, stream)  # type: ignore[str-format]  # bytes, see _Delivery
-    return ((b"XACK", key, GROUP, *ids), (b"XDEL", key, *ids))
-
-
-def _return(asked: _Asked, items: Iterable[Claimed]) -> Flow[None]:
+def _return(asked: Asked, items: Iterable[Claimed]) -> Flow[None]:
     """Return what was read and is not handed out; if nobody read on meanwhile, it keeps its place."""
     for (base, stream), group in itertools.groupby(items, key=lambda item: item.receipt[:2]):
         receipts = [item.receipt for item in group]
         if all(receipt[3] == 1 for receipt in receipts):
-            yield from run(UNREAD, (base,), asked.consumer, stream, *map(_ENTRY, receipts))
+            yield from run(UNREAD, (base,), asked.consumer, stream, *ids_of(receipts))
             continue
         for receipt in receipts:
             yield from give_back(asked.me, receipt, delay_s=0.0, max_deliveries=None, is_counted=False)
-
-
-def _claimed(asked: _Asked, at: int, stream: bytes, entry: Any, count: int) -> Claimed:
-    entry_id, fields = entry
-    queue = asked.queues[at]
-    receipt: _Delivery = (asked.bases[at], stream, entry_id, count, asked.consumer)
-    if len(fields) == 4 and fields[0] == b"i" and fields[2] == b"d":
-        return Claimed(queue, fields[1].decode("utf-8", "replace"), fields[3], count, receipt)
-    named = dict(zip(fields[::2], fields[1::2], strict=False))
-    before = named.get(b"n", b"0")
-    deliveries = count + (int(before) if before.isdigit() else 0)
-    item_id = named.get(b"i", b"").decode("utf-8", "replace")
-    return Claimed(queue, item_id, named.get(b"d", b""), deliveries, receipt)
-
-
-def _is_repeat(me: Claimer, due: Sequence[Receipt]) -> bytes:
-    return b"1" if me.unsure and not me.unsure.isdisjoint(due) else b""
-
-
-def _groups(
-    me: Claimer, due: Sequence[Receipt], bases: tuple[bytes, ...]
-) -> tuple[tuple[bytes, ...], list[Argument]]:
-    """Write receipts as the functions read them, and complete the keys with those of other queues."""
-    if not due:
-        return bases, []
-    keys = list(bases)
-    arguments: list[Argument] = []
-    for receipt in due:
-        me.fresh.pop(receipt, None)
-    for (base, stream, count, consumer), group in itertools.groupby(due, key=_GROUPED):
-        if base not in keys:
-            keys.append(base)
-        receipts = list(group)
-        # What another claimer holds is asked for under this one's name, so that the answer is no.
-        owner = consumer if me.owns(receipts[0]) else me.consumer(1.0)
-        arguments += (keys.index(base) + 1, stream, owner, count, len(receipts))
-        arguments += map(_ENTRY, receipts)
-    return tuple(keys), arguments
 
 
 def acknowledge(me: Claimer, receipts: Sequence[Receipt]) -> Flow[list[bool]]:
@@ -363,7 +175,7 @@ def acknowledge(me: Claimer, receipts: Sequence[Receipt]) -> Flow[list[bool]]:
     Say that deliveries are done; after a lost answer it is repeated once.
 
     Asks:
-        A function.
+        A function; for a single one that is its own beyond doubt XACK and XDEL.
 
     Returns:
         For each whether it was this claimer's to acknowledge.
@@ -371,9 +183,13 @@ def acknowledge(me: Claimer, receipts: Sequence[Receipt]) -> Flow[list[bool]]:
     told: list[bool] = []
     for start in range(0, len(receipts), _MOST_AT_ONCE):
         part = receipts[start : start + _MOST_AT_ONCE]
-        keys, groups = _groups(me, part, ())
+        plain = plainly(me, part, me.clock()) if len(part) == 1 else ()
+        keys, groups = grouped(me, part, ())
         try:
-            answers = yield from run(ACKNOWLEDGE, keys, _is_repeat(me, part), *groups)
+            if plain:
+                answers = (yield Exchange(plain))[:1]
+            else:
+                answers = yield from run(ACKNOWLEDGE, keys, is_repeat(me, part), *groups)
         except DeliveryUnknown:
             me.unsure.update(part)
             answers = yield from run(ACKNOWLEDGE, keys, b"1", *groups)
@@ -401,7 +217,7 @@ def touch(me: Claimer, receipts: Sequence[Receipt]) -> Flow[list[bool]]:
         chosen = list(group)
         arguments: list[Argument] = []
         for receipt in chosen:
-            arguments += receipt[1:4]  # type: ignore[arg-type]  # stream, id and count, see _Delivery
+            arguments += receipt[1:4]  # type: ignore[arg-type]  # stream, id and count, see Delivery
         answers = yield from run(TOUCH, (base,), consumer, *arguments)
         told.update(zip(chosen, map(bool, answers), strict=True))
     return [told.get(receipt, False) for receipt in receipts]
@@ -432,11 +248,10 @@ def give_back(
     """
     if not me.owns(receipt):
         return False
-    me.fresh.pop(receipt, None)
-    base, stream, entry, count, consumer = receipt
+    base, stream, entry, count, consumer, *_ = receipt
     delay_ms = max(1, round(delay_s * 1000)) if delay_s > 0 else 0
     arguments = (consumer, stream, entry, count, delay_ms, max_deliveries or 0, b"1" if is_counted else b"")
-    reply = yield from run(GIVE_BACK, (base,), *arguments)  # type: ignore[arg-type]  # see _Delivery
+    reply = yield from run(GIVE_BACK, (base,), *arguments)  # type: ignore[arg-type]  # see Delivery
     return bool(reply)
 
 
@@ -452,8 +267,7 @@ def bury(me: Claimer, receipt: Receipt, reason: str) -> Flow[bool]:
     """
     if not me.owns(receipt):
         return False
-    me.fresh.pop(receipt, None)
-    base, stream, entry, count, consumer = receipt
+    base, stream, entry, count, consumer, *_ = receipt
     arguments = (consumer, stream, entry, count, reason)
-    reply = yield from run(BURY, (base,), *arguments)  # type: ignore[arg-type]  # see _Delivery
+    reply = yield from run(BURY, (base,), *arguments)  # type: ignore[arg-type]  # see Delivery
     return bool(reply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -39,10 +40,14 @@ class AsyncRedisQueues:
 
     def __init__(self, connector: AsyncConnector) -> None:
         self._connector = connector
+        in_cluster = connector.options.in_cluster  # there each queue lies on a node of its own
+        self._claimed = queues.spread.claim if in_cluster else queues.claim
+        self._acknowledged = queues.spread.acknowledge if in_cluster else queues.acknowledge
         self._begin()
+        _alive.add(self)
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
+        """Be a new claimer; so does a forked child."""
         self._me = queues.Claimer(new_sender(), mono_s)
         self._declared: set[str] = set()
 
@@ -50,12 +55,9 @@ class AsyncRedisQueues:
         return await self._connector._perform(flow)
 
     async def _declare(self, queue: str) -> None:
-        if self._pid != os.getpid():
-            self._begin()
         self._me.check_open()
-        if queue not in self._declared:
-            await self._do(queues.declare(queue))
-            self._declared.add(queue)
+        await self._do(queues.declare(queue))
+        self._declared.add(queue)
 
     async def put(
         self,
@@ -69,7 +71,7 @@ class AsyncRedisQueues:
         limit: int | None,
     ) -> int:
         """See `QueueTransport.put`."""
-        if queue not in self._declared or self._pid != os.getpid():
+        if queue not in self._declared:
             await self._declare(queue)
         flow = queues.put(
             queue,
@@ -80,7 +82,7 @@ class AsyncRedisQueues:
             eta_utc_s=eta_utc_s,
             limit=limit,
         )
-        return await self._do(flow)
+        return await self._connector._perform(flow)
 
     async def repeat_put(self, error: BaseException) -> int:
         """See `QueueTransport.repeat_put`."""
@@ -99,9 +101,9 @@ class AsyncRedisQueues:
     ) -> Claim:
         """See `QueueTransport.claim`."""
         for queue in queues_wanted:
-            if queue not in self._declared or self._pid != os.getpid():
+            if queue not in self._declared:
                 await self._declare(queue)
-        flow = queues.claim(
+        flow = self._claimed(
             self._me,
             queues_wanted,
             count=count,
@@ -110,11 +112,11 @@ class AsyncRedisQueues:
             max_deliveries=max_deliveries,
             acknowledged=acknowledged,
         )
-        return await self._do(flow)
+        return await self._connector._perform(flow)
 
     async def acknowledge(self, receipts: Sequence[Receipt]) -> list[bool]:
         """See `QueueTransport.acknowledge`."""
-        return await self._do(queues.acknowledge(self._me, receipts))
+        return await self._do(self._acknowledged(self._me, receipts))
 
     async def touch(self, receipts: Sequence[Receipt]) -> list[bool]:
         """See `QueueTransport.touch`."""
@@ -160,3 +162,14 @@ class AsyncRedisQueues:
     async def close(self) -> None:
         """See `QueueTransport.close`."""
         self._me.is_closed = True
+
+
+_alive: weakref.WeakSet[AsyncRedisQueues] = weakref.WeakSet()
+
+
+def _renew_after_fork() -> None:
+    for transport in list(_alive):
+        transport._begin()
+
+
+os.register_at_fork(after_in_child=_renew_after_fork)

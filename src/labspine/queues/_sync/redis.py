@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -40,10 +41,14 @@ class RedisQueues:
 
     def __init__(self, connector: RedisConnector) -> None:
         self._connector = connector
+        in_cluster = connector.options.in_cluster  # there each queue lies on a node of its own
+        self._claimed = queues.spread.claim if in_cluster else queues.claim
+        self._acknowledged = queues.spread.acknowledge if in_cluster else queues.acknowledge
         self._begin()
+        _alive.add(self)
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
+        """Be a new claimer; so does a forked child."""
         self._me = queues.Claimer(new_sender(), mono_s)
         self._declared: set[str] = set()
 
@@ -51,12 +56,9 @@ class RedisQueues:
         return self._connector._perform(flow)
 
     def _declare(self, queue: str) -> None:
-        if self._pid != os.getpid():
-            self._begin()
         self._me.check_open()
-        if queue not in self._declared:
-            self._do(queues.declare(queue))
-            self._declared.add(queue)
+        self._do(queues.declare(queue))
+        self._declared.add(queue)
 
     def put(
         self,
@@ -70,7 +72,7 @@ class RedisQueues:
         limit: int | None,
     ) -> int:
         """See `QueueTransport.put`."""
-        if queue not in self._declared or self._pid != os.getpid():
+        if queue not in self._declared:
             self._declare(queue)
         flow = queues.put(
             queue,
@@ -81,7 +83,7 @@ class RedisQueues:
             eta_utc_s=eta_utc_s,
             limit=limit,
         )
-        return self._do(flow)
+        return self._connector._perform(flow)
 
     def repeat_put(self, error: BaseException) -> int:
         """See `QueueTransport.repeat_put`."""
@@ -100,9 +102,9 @@ class RedisQueues:
     ) -> Claim:
         """See `QueueTransport.claim`."""
         for queue in queues_wanted:
-            if queue not in self._declared or self._pid != os.getpid():
+            if queue not in self._declared:
                 self._declare(queue)
-        flow = queues.claim(
+        flow = self._claimed(
             self._me,
             queues_wanted,
             count=count,
@@ -111,11 +113,11 @@ class RedisQueues:
             max_deliveries=max_deliveries,
             acknowledged=acknowledged,
         )
-        return self._do(flow)
+        return self._connector._perform(flow)
 
     def acknowledge(self, receipts: Sequence[Receipt]) -> list[bool]:
         """See `QueueTransport.acknowledge`."""
-        return self._do(queues.acknowledge(self._me, receipts))
+        return self._do(self._acknowledged(self._me, receipts))
 
     def touch(self, receipts: Sequence[Receipt]) -> list[bool]:
         """See `QueueTransport.touch`."""
@@ -161,3 +163,14 @@ class RedisQueues:
     def close(self) -> None:
         """See `QueueTransport.close`."""
         self._me.is_closed = True
+
+
+_alive: weakref.WeakSet[RedisQueues] = weakref.WeakSet()
+
+
+def _renew_after_fork() -> None:
+    for transport in list(_alive):
+        transport._begin()
+
+
+os.register_at_fork(after_in_child=_renew_after_fork)
