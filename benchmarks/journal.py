@@ -74,11 +74,9 @@ def sinks(place: Path) -> dict[str, tuple[Callable[[list[dict[str, Any]]], None]
 
     def framed(docs: list[dict[str, Any]]) -> None:
         fd = os.open(place / "framed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        buffer = bytearray()
         at = 0
         for doc in docs:
-            encode_frame(["D", "event", doc], buffer)
-            at += os.pwrite(fd, buffer, at)
+            at += os.pwrite(fd, encode_frame(["D", "event", doc]), at)
         os.close(fd)
 
     def lines(docs: list[dict[str, Any]]) -> None:

@@ -32,6 +32,14 @@ def test_each_known_difference_has_an_id_and_a_reason() -> None:
     assert len({entry[0] for entry in entries}) == len(entries)
 
 
+def test_the_page_for_users_names_each_known_difference_and_no_other() -> None:
+    lines = (ROOT / "scripts" / "conformance-known.tsv").read_text(encoding="utf-8").splitlines()
+    known = {re.split(r"::|\[|\t", line)[1] for line in lines if line and not line.startswith("#")}
+    page = (ROOT / "docs" / "reference" / "bluesky-conformance.md").read_text(encoding="utf-8")
+    table = page.split("## Known differences")[1].split("## Left out")[0]
+    assert set(re.findall(r"`(test_\w+)`", table)) == known
+
+
 def test_a_file_that_does_not_exist_is_told() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "conformance"), "test_nothing.py"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -22,7 +22,9 @@ POINTS, AT = 12, 5
 
 def say(**facts: Any) -> None:
     """Write one line."""
-    print(json.dumps(facts), flush=True)
+    # In one piece: devices may be stopped by several threads at once.
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
 
 
 class Status:
@@ -85,6 +87,9 @@ class Device:
             raise OSError("no answer from the detector")
         if self.name == "x" and self.sets == AT and self.fault == "read_blocks":
             time.sleep(0.6)
+        if self.name == "x" and self.sets == AT - 1 and self.fault == "signal_read_blocks":
+            say(ready=True)
+            time.sleep(120)
         return {self.name: {"value": self.position, "timestamp": time.time()}}
 
     def describe(self) -> dict[str, Any]:
@@ -100,6 +105,8 @@ class Device:
         """Undo it."""
         if self.fault == "unstage_raises" and self.name == "x":
             raise OSError("cannot unstage")
+        if "unstage_blocks" in self.fault and self.name == "x":
+            time.sleep(120)
         say(unstaged=self.name)
         return [self]
 
@@ -107,6 +114,8 @@ class Device:
         """Stop."""
         if self.fault == "stop_blocks" and self.name == "x":
             time.sleep(8)
+        if self.fault == "signal_stop_blocks" and self.name == "x":
+            time.sleep(120)
         if self.fault == "stop_raises" and self.name == "x":
             raise OSError("cannot stop")
         say(stopped=self.name)
@@ -174,7 +183,8 @@ def main(fault: str) -> None:
     """Scan, then scan again to see that the engine is in order."""
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    engine = RunEngine()
+    engine = RunEngine(journal=os.environ.get("ENGINE_PROGRAM_JOURNAL"))
+    engine.exit_limit_s = float(os.environ.get("ENGINE_PROGRAM_LIMIT_S", "5"))
     watch(engine, fault)
     if fault == "status_never_finishes":
         engine.device_timeout_s = 0.2

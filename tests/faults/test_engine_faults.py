@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from labspine.engine import Journal
+from labspine.engine.journal.recovery import close_call
+from labspine.engine.journal.story import read_story
 
 PROGRAM = Path(__file__).with_name("engine_program.py")
 LIMIT_S = 30.0
@@ -50,9 +56,15 @@ class Said(list[dict[str, Any]]):
         return documents[: ends[0] + 1] if ends else documents
 
 
-def run(fault: str, meddle: Callable[[subprocess.Popen[str]], None] | None = None) -> tuple[int, Said]:
+def run(
+    fault: str, meddle: Callable[[subprocess.Popen[str]], None] | None = None, **settings: str
+) -> tuple[int, Said]:
     command = [sys.executable, str(PROGRAM), fault]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    env = {**os.environ, **{f"ENGINE_PROGRAM_{name.upper()}": value for name, value in settings.items()}}
+    with (
+        Path(settings.get("stderr", os.devnull)).open("w") as words,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, text=True, env=env) as process,
+    ):
         assert process.stdout is not None
         late = threading.Timer(LIMIT_S, process.kill)
         late.start()
@@ -64,6 +76,12 @@ def run(fault: str, meddle: Callable[[subprocess.Popen[str]], None] | None = Non
         code = process.wait(LIMIT_S)
         late.cancel()
     return code, said
+
+
+def press_twice(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    timer = threading.Timer(0.3, process.send_signal, (signal.SIGINT,))
+    timer.start()
 
 
 @pytest.mark.parametrize("fault", ENDS)
@@ -126,13 +144,52 @@ def test_a_signal_that_ends_the_program_stops_devices_and_closes_the_run(number:
     assert stop["reason"] == f"the program was told to end: {number.name}"
 
 
-def test_a_script_that_ends_while_it_is_paused_leaves_no_run_open() -> None:
-    def press(process: subprocess.Popen[str]) -> None:
-        process.send_signal(signal.SIGINT)
-        timer = threading.Timer(0.3, process.send_signal, (signal.SIGINT,))
-        timer.start()
+@pytest.mark.parametrize(
+    ("fault", "is_script_over"),
+    [
+        ("signal_unstage_blocks", False),
+        ("signal_stop_blocks", False),
+        ("signal_read_blocks", False),
+        ("signal_unstage_blocks", True),
+    ],
+)
+def test_a_device_that_blocks_does_not_keep_a_program_that_is_to_end(
+    fault: str, is_script_over: bool, tmp_path: Path
+) -> None:
+    def tell(process: subprocess.Popen[str]) -> None:
+        process.send_signal(signal.SIGTERM)
 
-    code, said = run("signal_int", press)
+    book, words = tmp_path / "journal", tmp_path / "words"
+    began_mono_s = time.monotonic()
+    meddle = press_twice if is_script_over else tell
+    code, said = run(fault, meddle, journal=str(book), limit_s="0.5", stderr=str(words))
+    assert time.monotonic() - began_mono_s < 20
+    # It ended as its parent expects, and told who kept it.
+    assert code == (0 if is_script_over else -signal.SIGTERM)
+    _, verb, _ = fault.split("_")
+    assert f"{verb} ({PROGRAM}" in words.read_text()
+    assert "keeps the engine's thread" in words.read_text()
+    assert said.of("stopped").count("y") >= 1
+    stop = said.first_run[-1]
+    assert (stop["document"], stop["exit_status"]) == ("stop", "abort")
+    why = "its script is over" if is_script_over else "SIGTERM"
+    assert stop["reason"].startswith(f"the program was told to end: {why}; {verb} (")
+    # The journal has that end too. It is left for the next start, which unstages, and does not go on.
+    (path,) = book.glob("*.journal")
+    story = read_story(path)
+    (one,) = story.runs.values()
+    assert one.stop is not None
+    assert one.stop["num_events"] == {"primary": one.numbers["primary"]}
+    assert [name for name, _ in story.documents].count("stop") == 1
+    assert {name for name, _ in story.staged} == {"x", "y"}
+    assert story.why_not_resumable() == "it was told to end, but a device did not let go"
+    closed = close_call(Journal(book), path)
+    assert closed.open_runs == []
+    assert Journal(book).orphans() == []
+
+
+def test_a_script_that_ends_while_it_is_paused_leaves_no_run_open() -> None:
+    code, said = run("signal_int", press_twice)
     assert code == 0
     assert said.of("result") == ["interrupted"]
     assert "paused" in said.of("state")

@@ -10,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Hashable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidArgument, InvalidOperation, did_you_mean, shown
+from ..errors import InvalidArgument, shown
 from .bluesky_link import BlueskyNames, host_versions
 from .documents import Emitter
 from .documents.emitter import subscribers_by_name
 from .durable import begin_journal
-from .errors import EngineBusy, InvalidCommand, TransitionError, kind
+from .errors import EngineBusy, TransitionError, kind
 from .interrupt import is_stronger
 from .journal import Journal, journal_of
 from .msg import Msg, as_plan
 from .observe import Watched
-from .performers import BUILT_IN, Command, custom_command, listing
+from .performers import Commanded
 from .preflight import LooksAhead
 from .session import NO_PLAN_RETURN, Frame, Session, SuspendRequest
 from .state import STATES, EngineState, check_transition
@@ -69,7 +69,7 @@ def default_md_validator(md: dict[str, Any]) -> None:
         raise InvalidArgument(f"metadata 'sample' must be text or a dict, got {shown(sample)}")
 
 
-class EngineBase(LooksAhead, Watched, Suspendable, BlueskyNames):
+class EngineBase(Commanded, LooksAhead, Watched, Suspendable, BlueskyNames):
     """
     Settings and requests of an engine; use :class:`RunEngine` or :class:`AsyncRunEngine`.
 
@@ -110,10 +110,11 @@ class EngineBase(LooksAhead, Watched, Suspendable, BlueskyNames):
         self.strict = False
         # Seconds that a status may take; a device with an attribute of this name has its own. None: no limit.
         self.device_timeout_s: float | None = None
+        # Seconds that the plan, then each device has for its clean-up when the program was told to end.
+        self.exit_limit_s = 5.0
         self._is_rewindable = True
         # bluesky's private name of a setting that people use.
         self._require_stream_declaration = False
-        self.table: dict[Any, Command] = dict(BUILT_IN)
         self.emitter = Emitter()
         self.cleanup_problems: tuple[str, ...] = ()
         self._state = STATES["idle"]
@@ -131,81 +132,6 @@ class EngineBase(LooksAhead, Watched, Suspendable, BlueskyNames):
     @ignore_callback_exceptions.setter
     def ignore_callback_exceptions(self, value: bool) -> None:
         self.emitter.ignore_exceptions = bool(value)
-
-    # -- commands ----------------------------------------------------------------------------------
-
-    @property
-    def commands(self) -> list[str]:
-        """Names of the commands that a Msg can have."""
-        return list(self.table)
-
-    def register_command(self, name: str, func: Callable[[Any], Any], *, replace: bool = False) -> None:
-        """
-        Teach the engine a command.
-
-        Args:
-            name: What ``Msg.command`` will be.
-            func: A plain or coroutine function of the Msg; its value is the answer to the plan.
-            replace: Take the place of a command that exists.
-
-        Raises:
-            InvalidOperation: If the name is taken and replace is False.
-            InvalidArgument: If func is not callable.
-        """
-        if not callable(func):
-            raise InvalidArgument(f"a command must be a function of the Msg; got {shown(func)}")
-        if name in self.table and not replace:
-            raise InvalidOperation(f'command "{shown(name)}" exists already; pass replace=True to replace it')
-        self.table[name] = custom_command(func)
-
-    def unregister_command(self, name: str, *, replace: bool = False) -> None:
-        """
-        Make the engine forget a command; a replaced built-in one comes back.
-
-        Args:
-            name: Its name.
-            replace: Also remove a built-in command.
-
-        Raises:
-            InvalidCommand: If there is none of that name.
-            InvalidOperation: If it is built in and replace is False.
-        """
-        entry = self.table.get(name)
-        if entry is None:
-            raise kind(InvalidCommand)(f"no command {shown(name)!r}{did_you_mean(str(name), self.table)}")
-        if entry is BUILT_IN.get(name) and not replace:
-            raise InvalidOperation(
-                f'command "{name}" is built in; pass replace=True to remove it all the same'
-            )
-        if entry is not BUILT_IN.get(name) and name in BUILT_IN:
-            self.table[name] = BUILT_IN[name]
-        else:
-            del self.table[name]
-
-    def print_command_registry(self, verbose: bool = False) -> str:
-        """
-        Describe the commands.
-
-        Args:
-            verbose: Give the whole description of each, not only its first line.
-
-        Returns:
-            One line, or one paragraph, for each command.
-        """
-        return listing(self.table, verbose=verbose)
-
-    def patience_of(self, command: Hashable) -> float:
-        """
-        Tell how long a step that is under way may go on when somebody wants a pause or an end.
-
-        Args:
-            command: Its name.
-
-        Returns:
-            Seconds.
-        """
-        entry = self.table.get(command)
-        return 0.0 if entry is None else entry.patience_s
 
     # -- state -------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from .errors import BadStep, InvalidCommand, NotAStep, kind
 from .interrupt import attend
 from .journal import CallJournal, JournalError
 from .journal.steps import TOUCHING
+from .journal.writer import MOST_STEPS
 from .session import Frame, Session
 
 __all__ = ["drive"]
@@ -34,7 +35,7 @@ class _Interrupted(Exception):
     pass
 
 
-async def drive(session: Session) -> Any:
+async def drive(session: Session) -> Any:  # noqa: PLR0912 - a call for each step would cost too much
     """
     Perform the plans on the stack until it is empty.
 
@@ -59,8 +60,14 @@ async def drive(session: Session) -> Any:
             turn_at = clock() + TURN_S
             continue
         frame = frames[-1]
-        if frame.journal is not None:
-            _record(frame, frame.journal)
+        journal = frame.journal
+        if journal is not None and frame.last is not None:
+            # What the plan is about to be told is written down first.
+            steps = journal.steps
+            steps.append((frame.last, frame.answer, frame.error))
+            if frame.last.command == "checkpoint" or len(steps) >= MOST_STEPS:
+                _write_down(frame, journal)
+            frame.last = None
         try:
             if frame.error is None:
                 msg = frame.plan.send(frame.answer)
@@ -94,15 +101,11 @@ async def drive(session: Session) -> Any:
             frame.error = failure
 
 
-def _record(frame: Frame, journal: CallJournal) -> None:
-    # What the plan is about to be told is written down first.
-    if frame.last is None:
-        return
+def _write_down(frame: Frame, journal: CallJournal) -> None:
     try:
-        journal.answered(frame.last, frame.answer, frame.error)
+        journal.write_steps()
     except JournalError as failure:
         frame.error = frame.error or failure
-    frame.last = None
 
 
 def _perform(session: Session, msg: Any) -> Any:

@@ -14,14 +14,12 @@ from .errors import FailedPause, NoReplayAllowed, PlanHalt, RequestAbort, Reques
 from .msg import Msg, PlanGenerator, as_plan, replayed
 from .session import ENDINGS, Frame, Session, SuspendRequest
 
-__all__ = ["attend", "begin_suspension", "bounded", "rescue", "stop_moved", "wake_devices"]
+__all__ = ["attend", "begin_suspension", "bounded", "note", "stop_moved", "wake_devices"]
 
 logger = logging.getLogger("labspine.engine")
 
 CLEAN_UP_S = 5.0
 """Longest time for one device to come to rest."""
-RESCUE_S = 0.5
-"""How much longer a stop() may take before it counts as hanging."""
 
 SIGNALS: dict[str, type[BaseException]] = {
     "stopping": RequestStop,
@@ -284,37 +282,6 @@ async def stop_moved(session: Session, *, success: bool) -> None:
             note(session, f"{_name(device)}.stop() failed: {error!r}")
         finally:
             session.in_stop = None
-
-
-def rescue(session: Session) -> str | None:
-    """
-    Stop the other devices from the caller's thread when the ``stop()`` of one keeps the engine's thread.
-
-    Args:
-        session: The call.
-
-    Returns:
-        What hangs and what was done, in words; None as long as nothing hangs.
-    """
-    hanging = session.in_stop
-    if hanging is None or time.monotonic() - hanging[0] < CLEAN_UP_S + RESCUE_S:
-        return None
-    stopped = []
-    while session.to_stop:
-        device = session.to_stop.popleft()
-        try:
-            answer = device.stop(success=False)
-            if inspect.iscoroutine(answer):
-                answer.close()
-                note(session, f"{_name(device)}.stop() needs the engine's thread, which is not free")
-                continue
-            stopped.append(_name(device))
-        except Exception as error:
-            note(session, f"{_name(device)}.stop() failed: {error!r}")
-    return (
-        f"{_name(hanging[1])}.stop() does not return and keeps the engine's thread; stopped from elsewhere: "
-        f"{', '.join(stopped) or 'nothing'}. The run is closed when it returns; else make a new engine"
-    )
 
 
 def _stopper(device: Any, success: bool) -> Callable[[], Any]:

@@ -123,6 +123,8 @@ class Session:
         self.reason = ""
         self.is_interrupted = False
         self.is_over = False
+        # Its thread does not come back, and the program ends without it.
+        self.is_abandoned = False
         # Requests; set from any thread, looked at by the driver when ``attention`` is set.
         self.attention = False
         self.ending: str | None = None

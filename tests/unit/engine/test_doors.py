@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from typing import Any
 
@@ -136,6 +137,32 @@ def test_a_closed_engine_is_gone(kit: Any) -> None:
     assert not engine._th.is_alive()
     with pytest.raises(EngineBusy, match="closed"):
         engine([])
+
+
+def test_closing_does_not_wait_for_a_device_that_keeps_the_thread(kit: Any) -> None:
+    engine, docs, let_go = RunEngine(context_managers=[]), kit.Docs(), threading.Event()
+    engine.subscribe(docs)
+    engine.exit_limit_s = 0.2
+    motor, blocking = kit.Motor(), kit.Detector()
+    blocking.read = lambda: let_go.wait(20) and {}
+    steps = [Msg("open_run"), Msg("set", motor, 1.0), Msg("read", blocking)]
+    caller = kit.Caller(lambda: engine(steps))
+    kit.until(lambda: engine._session is not None and engine._session.step == len(steps))
+    began = time.monotonic()
+    engine.close()
+    assert time.monotonic() - began < 5
+    assert motor.stops == [False]
+    assert [name for name, _ in docs] == ["start", "stop"]
+    assert "keeps the engine's thread" in docs.of("stop")[0]["reason"]
+    caller.join(5)
+    assert isinstance(caller.error, RunEngineInterrupted)
+
+    let_go.set()
+    engine._th.join(5)
+    engine.close()
+    # Who comes back late has nothing more to say.
+    assert docs.names == ["start", "stop"]
+    assert engine.loop.is_closed()
 
 
 def test_a_hook_that_raises_does_not_keep_the_caller_waiting(engine: Any, kit: Any) -> None:

@@ -321,8 +321,8 @@ def dead_call(place: Path, *, events_before: int = 2) -> Path:
     call.touch("stage", Named("det"))
     call.touch("set", Named("x"))
     call.document("start", start)
-    call.answered(Msg("open_run"), "s", None)
-    call.answered(Msg("checkpoint"), None, None)
+    call.steps += [(Msg("open_run"), "s", None), (Msg("checkpoint"), None, None)]
+    call.write_steps()
     call.document("descriptor", descriptor)
     for number in range(1, events_before + 1):
         event = {

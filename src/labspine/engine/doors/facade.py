@@ -7,7 +7,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, MutableMapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,11 +15,11 @@ from ..base import EngineBase, default_scan_id_source
 from ..bluesky_link import announce_loop, plot_aware_wait
 from ..cleanup import conduct
 from ..durable import taken_over
-from ..errors import EngineBusy, RunEngineInterrupted, TransitionError, kind
-from ..interrupt import rescue
+from ..errors import EngineBusy, RunEngineInterrupted, TransitionError, kind, kinds
 from ..journal import Journal
 from ..session import RunEngineResult, Session
 from .qt import qt_wait
+from .rescue import rescue, see_it_end
 from .sigint import SigintHandler
 from .terminate import TerminationHandler
 from .watchdog import Watchdog
@@ -171,7 +171,8 @@ class RunEngine(EngineBase):
 
     def _perform(self, session: Session) -> Any:
         def start() -> None:
-            asyncio.run_coroutine_threadsafe(_conduct(session), self._loop)
+            # No future as of run_coroutine_threadsafe: the session tells of its end, and holds its task.
+            self._loop.call_soon_threadsafe(_launch, session)
 
         try:
             self._wait(session, start)
@@ -251,18 +252,24 @@ class RunEngine(EngineBase):
         """
         End the engine's loop and thread; the engine cannot be used afterwards. A second call does nothing.
 
+        A plan is halted; a device that keeps the engine's thread longer than ``exit_limit_s`` is left behind.
+
         Raises:
             EngineBusy: If it is called on the engine's own thread.
         """
         self._not_on_loop("close()")
         self.drain()
-        self.reset()
+        with suppress(*kinds(TransitionError)):
+            self._request_ending("halting", "the engine was closed")
+        is_left = see_it_end(self, "the engine is closed")
+        self.unsubscribe_all()
         if self.journal is not None:
             self.journal.close()
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._th.join(START_S)
-            self._loop.close()
+            self._th.join(0.0 if is_left else START_S)
+            if not self._th.is_alive():
+                self._loop.close()
 
     def __enter__(self) -> Self:
         return self
@@ -355,8 +362,8 @@ class RunEngine(EngineBase):
         return RunEngineResult(uids, self.NO_PLAN_RETURN, status, True, session.reason, session.failure)
 
 
-async def _conduct(session: Session) -> None:
-    await conduct(session)
+def _launch(session: Session) -> None:
+    session.task = session.loop.create_task(conduct(session))
 
 
 _threads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, threading.Thread] = weakref.WeakKeyDictionary()

@@ -1,8 +1,9 @@
 """
 SIGTERM, SIGHUP and the end of the program while a plan runs or is paused: devices stop and the run is closed.
 
-The plan is aborted, as by hand; one that does not end soon is halted. Then the signal does what it would have
-done without us, so that the program ends with the code that its parent expects.
+The plan is aborted, as by hand; one that does not end soon is halted; one that keeps the engine's thread is
+left behind. Then the signal does what it would have done without us, so that the program ends with the code
+that its parent expects.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TransitionError, kinds
+from .rescue import abandon, see_it_end
 from .sigint import get_handler, set_handler
 
 if TYPE_CHECKING:
@@ -29,9 +31,9 @@ __all__ = ["TerminationHandler"]
 logger = logging.getLogger("labspine.engine")
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-CLEAN_UP_S = 5.0
-"""How long a plan may clean up by itself before it is halted."""
-HALT_S = 15.0
+LOOK_S = 0.05
+LEAVE_S = 2.0
+"""How long the caller's thread may take to leave a call that was left behind."""
 
 
 class TerminationHandler:
@@ -82,6 +84,9 @@ class _Guard:
             return  # a paused plan is still to be closed when the program is ended
         self._disarm()
         if self._wanted is not None:
+            session = None if engine is None else engine._session
+            if engine is not None and session is not None:
+                abandon(session, limit_s=engine.exit_limit_s)  # its thread hangs in a stop()
             wanted, self._wanted = self._wanted, None
             os.kill(os.getpid(), wanted)
 
@@ -102,35 +107,26 @@ class _Guard:
         name = signal.Signals(number).name
         _end(engine, "aborting" if is_first else "halting", name)
         if was_paused:
-            _await_end(engine, name)
+            see_it_end(engine, name)
             self.relax()
         elif is_first:
-            timer = threading.Timer(CLEAN_UP_S, _halt_late, (engine, engine._session, name))
-            timer.daemon = True
-            timer.start()
+            threading.Thread(target=self._see_us_leave, args=(engine, name), daemon=True).start()
+
+    def _see_us_leave(self, engine: RunEngine, name: str) -> None:
+        if not see_it_end(engine, name):
+            return
+        # The caller's thread was told to go; should something else keep it, nothing is left to be done here.
+        deadline = time.monotonic() + LEAVE_S
+        while (number := self._wanted) is not None and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+        if number is not None:
+            logger.error("the main thread does not come back either; the program ends at once")
+            os._exit(128 + number)
 
 
 def _end(engine: RunEngine, how: str, why: str) -> None:
     with contextlib.suppress(*kinds(TransitionError)):
         engine._request_ending(how, f"the program was told to end: {why}")
-
-
-def _halt_late(engine: RunEngine, session: Any, why: str) -> None:
-    if engine._session is session:
-        logger.warning("the plan has not ended %g s after %s; it is halted", CLEAN_UP_S, why)
-        _end(engine, "halting", why)
-
-
-def _await_end(engine: RunEngine, why: str) -> None:
-    session = engine._session
-    if session is None:
-        return
-    deadline = time.monotonic() + CLEAN_UP_S
-    while not session.is_over and time.monotonic() < deadline:
-        session.rest.wait(0.05)
-    if not session.is_over:
-        _halt_late(engine, session, why)
-        session.rest.wait(HALT_S)
 
 
 _guards: weakref.WeakKeyDictionary[RunEngine, _Guard] = weakref.WeakKeyDictionary()
@@ -142,4 +138,4 @@ def _program_ends() -> None:
     for engine in list(_guards):
         if engine._session is not None and _guards[engine]._pid == os.getpid():
             _end(engine, "aborting", "its script is over")
-            _await_end(engine, "the end of the script")
+            see_it_end(engine, "its script is over")

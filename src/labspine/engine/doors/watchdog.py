@@ -14,7 +14,7 @@ from ..session import Session
 if TYPE_CHECKING:
     from ..base import EngineBase
 
-__all__ = ["Watchdog"]
+__all__ = ["Watchdog", "place_of"]
 
 logger = logging.getLogger("labspine.engine")
 
@@ -61,7 +61,7 @@ class Watchdog:
                 pass
 
     def _tell(self) -> None:
-        where = _place(sys._current_frames().get(self._thread_id))
+        where = place_of(sys._current_frames().get(self._thread_id))
         text = (
             f"step {self._session.step} has kept the engine busy for more than {self._limit_s:g} s in "
             f"{where}; pause, stop and abort take effect when it lets go: wait in plans with 'sleep' and "
@@ -78,8 +78,16 @@ class Watchdog:
                 logger.exception("blocked_hook failed")
 
 
-def _place(frame: FrameType | None) -> str:
-    """Name the innermost place outside of the engine, or the innermost of all."""
+def place_of(frame: FrameType | None) -> str:
+    """
+    Name what keeps a thread.
+
+    Args:
+        frame: The innermost frame of the thread, or None.
+
+    Returns:
+        The innermost place outside of the engine, or the innermost of all, in words.
+    """
     found = frame
     while frame is not None:
         if not frame.f_globals.get("__name__", "").startswith((OURS, "threading", "asyncio")):

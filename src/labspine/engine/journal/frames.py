@@ -102,20 +102,18 @@ def plain_bytes(value: Any) -> bytes:
         return _encoder.encode(_tamed(value))
 
 
-def encode_frame(record: Any, buffer: bytearray) -> None:
+def encode_frame(record: Any) -> bytes:
     """
-    Put one record into a buffer, ready to be appended to a file.
+    Encode one record, ready to be appended to a file.
 
     Args:
         record: A list: its kind and what belongs to it.
-        buffer: Takes the frame; what it held before is gone.
+
+    Returns:
+        The frame.
     """
-    try:
-        _encoder.encode_into(record, buffer, HEAD_BYTES)
-    except Exception:
-        buffer[:] = bytes(HEAD_BYTES) + _encoder.encode(_tamed(record))
-    with memoryview(buffer) as view:
-        _HEAD.pack_into(buffer, 0, len(buffer) - HEAD_BYTES, zlib.crc32(view[HEAD_BYTES:]))
+    body = plain_bytes(record)
+    return _HEAD.pack(len(body), zlib.crc32(body)) + body
 
 
 def frames(data: bytes | bytearray | memoryview, offset: int = 0) -> Iterator[tuple[int, Any]]:

@@ -53,6 +53,9 @@ IN_EVENT = "\0in the event"
 
 _ATOMS = frozenset({str, float, int, bool, type(None)})
 
+_BARE = frozenset({"checkpoint", "save", "wait"})
+"""Commands with mostly no arguments that count; half of all steps are of these."""
+
 _UNCOMPARED = frozenset({"wait", *LIVE})
 
 Entry = tuple[str, "str | None", Any, int, Any]
@@ -131,13 +134,19 @@ def entry_of(msg: Any, answer: Any, error: BaseException | None) -> Entry:
         The entry.
     """
     command, obj = msg.command, msg.obj
+    if (
+        command in _BARE
+        and obj is None
+        and (answer is None or answer is True)
+        and error is None
+        and (command == "wait" or (msg.run is None and not msg.args and not msg.kwargs))
+    ):
+        return command, None, None, PLAIN, answer
     name = None if obj is None else label(obj)
     about = digest(msg)
     if error is not None:
         return command, name, about, ERROR, f"{type(error).__name__}: {error}"
-    if answer is None or answer is True:
-        return command, name, about, PLAIN, answer
-    if command == "read" and type(answer) is dict:
+    if answer is None or answer is True or (command == "read" and type(answer) is dict):
         return command, name, about, PLAIN, answer
     if command in _NO_ANSWER:
         return command, name, about, PLAIN, None

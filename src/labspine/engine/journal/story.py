@@ -178,6 +178,8 @@ class CallStory:
             return f"the plan {self.plan} declares itself not resumable"
         if self.ending is not None:
             return "it had come to its end"
+        if any(what == "abandoned" for what, _ in self.notes):
+            return "it was told to end, but a device did not let go"
         return self._forbidden() or self._obstacle()
 
     def _forbidden(self) -> str | None:

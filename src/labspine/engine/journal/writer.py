@@ -19,7 +19,7 @@ from .steps import entry_of, label, without_arrays
 if TYPE_CHECKING:
     from .book import Journal
 
-__all__ = ["FORMAT", "CallJournal"]
+__all__ = ["FORMAT", "MOST_STEPS", "CallJournal"]
 
 FORMAT = 1
 MOST_STEPS = 256
@@ -46,11 +46,11 @@ class CallJournal:
         self._about = dict(about)
         self.on_full = on_full
         self._file: JournalFile | None = None
-        # Only the thread of the engine's loop adds steps, and writes them.
-        self._steps: list[tuple[Any, Any, BaseException | None]] = []
+        # Answered steps with their answers or errors, which wait to be written. Only the driver adds some: a
+        # call for each of them would cost as much as all the rest of keeping them.
+        self.steps: list[tuple[Any, Any, BaseException | None]] = []
         self._touched: set[int] = set()
         self._lock = threading.RLock()
-        self._buffer = bytearray()
         self._is_over = False
         self._is_lost = False
 
@@ -107,23 +107,18 @@ class CallJournal:
         self._write(["D", name, doc], is_end=name == "stop")
         self.book.tell()
 
-    def answered(self, msg: Any, answer: Any, error: BaseException | None) -> None:
+    def write_steps(self) -> None:
         """
-        Keep a step with the answer that the plan got; written at a checkpoint at the latest.
-
-        Args:
-            msg: The step.
-            answer: Its answer.
-            error: What was thrown into the plan instead.
+        Write the answered steps that wait; at a checkpoint, or when they have become many.
 
         Raises:
-            JournalError: If it cannot be written.
+            JournalError: If they cannot be written.
         """
         if self._is_lost:
-            return
-        self._steps.append((msg, answer, error))
-        if msg.command == "checkpoint" or len(self._steps) >= MOST_STEPS:
-            self._write_steps()
+            self.steps.clear()
+        elif self._file is not None or len(self.steps) >= MOST_STEPS * 4:
+            # Before that, nothing has happened yet that anybody would have to clean up.
+            self._write(["S"])
 
     def touch(self, command: str, obj: Any) -> None:
         """
@@ -192,27 +187,21 @@ class CallJournal:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    def _write_steps(self) -> None:
-        if self._file is None and len(self._steps) < MOST_STEPS * 4:
-            return  # nothing has happened yet that anybody would have to clean up
-        self._write(["S"])
-
     def _write(self, record: list[Any], *, is_end: bool = False, with_steps: bool = True) -> None:
         with self._lock:
             file = self._file
             if file is None:
                 file = self._open()
-            steps = self._steps
-            if steps and with_steps:
-                self._steps = []
+            steps = self.steps
+            if steps and with_steps and not self._is_lost:
+                self.steps = []
                 entries = [entry_of(*step) for step in steps]
                 if record[0] == "D" and record[1] == "event":
                     entries = without_arrays(entries, record[2]["data"])
                 record.append(entries)
-            encode_frame(record, self._buffer)
             was_full = file.is_full
             try:
-                file.append(self._buffer, is_end=is_end)
+                file.append(encode_frame(record), is_end=is_end)
             except JournalError:
                 # The plan is told once; its clean-up goes on without a record of its steps.
                 self._is_lost = True
@@ -224,8 +213,7 @@ class CallJournal:
     def _open(self) -> JournalFile:
         file = self._file = self.book.create(self.uid)
         header = {"format": FORMAT, "uid": self.uid, **_process(), **self._about}
-        encode_frame(["O", header], self._buffer)
-        file.append(self._buffer)
+        file.append(encode_frame(["O", header]))
         return file
 
     def _tell_full(self, file: JournalFile) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ..performers import Command
@@ -15,7 +14,7 @@ __all__ = ["LooksAhead"]
 class LooksAhead:
     """What both doors of the engine offer to look at a plan before it runs."""
 
-    table: Mapping[Any, Command]
+    table: dict[Any, Command]
 
     def simulate(
         self,

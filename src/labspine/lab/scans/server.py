@@ -8,13 +8,12 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
-from labspine.clock import mono_s, utc_s
+from labspine.clock import mono_s
 from labspine.connector import MessageObject, RedisConnector
 from labspine.endpoints import MessageEndpoints
 from labspine.engine import is_resumable
 from labspine.engine.journal import Journal
 from labspine.engine.journal.recovery import close_call
-from labspine.engine.journal.story import CallStory
 from labspine.errors import ConfigError, InvalidOperation, LabspineError, RequestRefused
 from labspine.messages import (
     AlarmMessage,
@@ -23,7 +22,6 @@ from labspine.messages import (
     ClientInfoMessage,
     ErrorInfo,
     ScanQueueModificationMessage,
-    ScanStatusMessage,
 )
 
 from ..broker_check import refuse_unsafe_broker
@@ -31,7 +29,7 @@ from ..devices import DeviceRegistry
 from ..plans.registry import PlanRegistry
 from ..plans.requests import ReadyScan, prepare
 from ..service import HEARTBEAT_EXPIRY_S, Heartbeat
-from .aftermath import Aftermath, Left, Recovery, entry_from, request_id, take_stock
+from .aftermath import Aftermath, Left, Recovery, take_stock
 from .announcer import Announcer, Order, plain
 from .desk import RequestDesk
 from .numbers import ScanNumbers
@@ -39,6 +37,7 @@ from .publisher import Publisher
 from .queue import QueueEntry, ScanQueue
 from .runner import Outcome, PlanRunner
 from .sender import Outgoing, Puts, Sender
+from .succession import Successor
 
 __all__ = ["ScanServer"]
 
@@ -122,11 +121,13 @@ class ScanServer:
         self._numbers.load(self._connector)
         interrupted = self._queue.restore()
         self._heartbeat.start()
+        successor = Successor(self._connector, self._sender, self._queue, alarm=self._alarm)
         if self._publisher is not None:
-            interrupted = self._clear_up(found, interrupted)
+            self._numbers.at_least(found.last_number)
+            interrupted, self._to_resume = successor.clear_up(found, interrupted)
             self._publisher.start()
         for entry in interrupted:
-            self._report_interrupted(entry)
+            successor.report_interrupted(entry)
         self.announce_plans()
         self._queue.tell()
         self._register()
@@ -215,73 +216,6 @@ class ScanServer:
             return Aftermath()
         loop = self._runner.engine.loop
         return take_stock(self._journal, self._registry, recovery=self._recovery, loop=loop)
-
-    def _clear_up(self, found: Aftermath, interrupted: list[QueueEntry]) -> list[QueueEntry]:
-        """Settle what a dead predecessor has left in the journals; give the entries that they do not tell."""
-        self._numbers.at_least(found.last_number)
-        by_rid = {entry.rid: entry for entry in (*self._queue.pending(), *interrupted)}
-        told = {request_id(left.story) for left in (*found.resumable, *found.closed)} | found.ended.keys()
-        for left in found.resumable:
-            entry = by_rid.get(request_id(left.story)) or entry_from(left.story.request or {})
-            self._queue.readmit(entry)
-            self._to_resume.append((entry, left))
-        for left in found.closed:
-            known = by_rid.get(request_id(left.story))
-            if known is not None:
-                self._finish_closed(known, left)
-                found.ended.pop(known.rid, None)
-        for rid, story in found.ended.items():
-            if rid in by_rid:
-                self._finish_ended(by_rid[rid], story)
-        return [entry for entry in interrupted if entry.rid not in told]
-
-    def _finish_ended(self, entry: QueueEntry, story: CallStory) -> None:
-        """Conclude a request whose plan came to its end, but whose server died before it could say so."""
-        _note_story(entry, story)
-        ending = story.ending or {}
-        if ending.get("exit_status") == "success":
-            self._queue.finish(entry, "COMPLETED", reason=None)
-        else:
-            entry.error = str(ending.get("reason", ""))
-            self._queue.finish(entry, "STOPPED", reason="alarm")
-
-    def _finish_closed(self, entry: QueueEntry, left: Left) -> None:
-        _note_story(entry, left.story)
-        entry.error = f"{left.story.words()}; {left.why_closed}"
-        self._queue.finish(entry, "STOPPED", reason="restart")
-        text = f"{entry.message.scan_type}: {entry.error}; submit it again if it is still wanted"
-        self._alarm("ScanInterrupted", text, severity=1)
-
-    def _report_interrupted(self, entry: QueueEntry) -> None:
-        """Tell that a request was cut off by the death of the former scan server; it is not run again."""
-        words = "the scan server died while this scan was running"
-        status = self._connector.get(MessageEndpoints.scan_status())
-        if status is not None and status.metadata.get("RID") == entry.rid:
-            entry.scan_ids, entry.scan_numbers = [status.scan_id], [status.scan_number]
-            if status.status in ("open", "paused"):
-                self._announce_lost(status, words)
-        entry.error = words
-        self._queue.finish(entry, "STOPPED", reason="restart")
-        text = f"{entry.message.scan_type}: {words}; submit it again if it is still wanted"
-        self._alarm("ScanInterrupted", text, severity=1)
-
-    def _announce_lost(self, status: ScanStatusMessage, words: str) -> None:
-        scan_id = status.scan_id or ""
-        kept = self._connector.keys(MessageEndpoints.pattern("public_scan_segment", scan_id=scan_id))
-        fields = {
-            **status.content,
-            "metadata": status.metadata,
-            "status": "aborted",
-            "reason": "alarm",
-            "num_monitored_readouts": len(kept),
-            "info": {**status.info, "reason": words},
-            "timestamp": utc_s(),
-        }
-        lost = ScanStatusMessage(**fields)
-        self._sender.put(
-            Outgoing("set", MessageEndpoints.public_scan_info(scan_id), lost, expire_s=1800.0),
-            Outgoing("set_and_publish", MessageEndpoints.scan_status(), lost),
-        )
 
     # -- changes of the queue ----------------------------------------------------------------------------
 
@@ -492,12 +426,6 @@ def _order(entry: QueueEntry, ready: ReadyScan) -> Order:
         user_metadata={key: plain(value) for key, value in ready.user_metadata.items()},
         num_points=entry.num_points,
     )
-
-
-def _note_story(entry: QueueEntry, story: CallStory) -> None:
-    runs = story.runs.values()
-    entry.scan_ids = [run.uid for run in runs]
-    entry.scan_numbers = [run.start.get("scan_id") for run in runs]
 
 
 def _cheaper_bluesky_plans() -> Callable[[], None]:
