@@ -61,6 +61,7 @@ bench: setup-dev
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/opentera.py
+	$(BIN)/python benchmarks/calls.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .pytest-report.xml .import_linter_cache

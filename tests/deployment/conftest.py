@@ -235,6 +235,17 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
         cluster.end()
 
 
+@pytest.fixture
+def whole_cluster(redis_cluster: RedisCluster) -> Iterator[RedisCluster]:
+    """Give the cluster, and mend it afterwards."""
+    yield redis_cluster
+    for node in redis_cluster.nodes:
+        node.end(signal.SIGCONT)
+        if node.process is not None and node.process.poll() is not None:
+            node.start()
+    redis_cluster.wait_whole()
+
+
 def _openssl(directory: Path, *arguments: str) -> None:
     subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True, timeout=30)
 

@@ -24,7 +24,7 @@ from labspine.testing.waiting import wait_until
 SECRET = "correct horse"  # noqa: S105 - of users that live for one test
 VALUE = m.VariableMessage(value=1)
 CLAIMER = queues.Claimer("0" * 16, lambda: 0.0)
-RECEIPT = (queues.base_of("samx"), b"normal", b"1-1", 1, CLAIMER.consumer(30.0))
+RECEIPT = (queues.base_of("samx"), b"normal", b"1-1", 1, CLAIMER.consumer(30.0), 0.0)
 SERVICES = ("scan_server", "device_server", "file_writer", "gateway")
 
 

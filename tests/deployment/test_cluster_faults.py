@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -88,17 +87,6 @@ class Load:
         assert len(self.got) == len(set(self.got)), "something was heard twice"
         assert self.got == sorted(self.got)
         assert set(self.got) <= wanted | set(self.unknown)
-
-
-@pytest.fixture
-def whole_cluster(redis_cluster: Any) -> Iterator[Any]:
-    """Give the cluster, and mend it afterwards."""
-    yield redis_cluster
-    for node in redis_cluster.nodes:
-        node.end(signal.SIGCONT)
-        if node.process.poll() is not None:
-            node.start()
-    redis_cluster.wait_whole()
 
 
 @pytest.mark.fault

@@ -24,11 +24,7 @@ records = st.lists(st.lists(values, min_size=1, max_size=4), max_size=8)
 
 
 def written(items: list[Any]) -> bytes:
-    buffer, whole = bytearray(), b""
-    for item in items:
-        encode_frame(item, buffer)
-        whole += bytes(buffer)
-    return whole
+    return b"".join(encode_frame(item) for item in items)
 
 
 def read(data: bytes) -> list[Any]:

@@ -18,6 +18,7 @@ PACKAGES = [
     "labspine.flows",
     "labspine.wire",
     "labspine.wire.embedded",
+    "labspine.wire.amqp",
     "labspine.connector",
     "labspine.engine",
     "labspine.service",

@@ -129,6 +129,7 @@ class _PlainSay(msgspec.Struct, frozen=True, array_like=True):
 
 
 _SIMPLE = frozenset({str, int, float, bool, bytes, type(None)})
+_SIZED = frozenset({str, bytes})
 _encode = msgspec.msgpack.Encoder().encode
 _read_plain_ask = msgspec.msgpack.Decoder(_PlainAsk).decode
 _read_plain_say = msgspec.msgpack.Decoder(_PlainSay).decode
@@ -215,7 +216,8 @@ def write_say(kind: int, value: object = None, *, number: int = 0, instance: str
         InvalidMessage: If it cannot travel.
         TooLarge: If it is above the limit.
     """
-    if type(value) in _SIMPLE:
+    kind_of = type(value)
+    if kind_of in _SIMPLE and not (kind_of in _SIZED and len(value) > _SMALL_BYTES):  # type: ignore[arg-type]  # str, bytes
         try:
             body = _encode(_PlainSay(kind, value, number, instance))
         except (OverflowError, ValueError):

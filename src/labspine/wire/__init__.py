@@ -8,7 +8,7 @@ from .resp import NOTHING_YET, pack, settle
 from .sync import SyncConnection
 from .sync_wire import SyncWire
 from .template import HOLE, Template
-from .translate import ErrorReply, translated
+from .translate import ErrorReply, is_elsewhere, translated
 
 __all__ = [
     "HOLE",
@@ -24,6 +24,7 @@ __all__ = [
     "Template",
     "Wire",
     "WireOptions",
+    "is_elsewhere",
     "open_connection",
     "pack",
     "parse_address",

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..clock import mono_s
 from ..errors import DeadlinePassed, InvalidOperation, NotConnected
-from ..flows import Exchange
+from ..flows import Argument, Exchange
 from .address import Address
 from .asyncio import AsyncConnection, open_connection
 from .protocol import ConnectionLost, WireOptions
@@ -193,8 +193,8 @@ class AsyncioWire:
                 "an AsyncConnector belongs to the event loop and process that first used it: make a new one"
             )
 
-    async def open_link(self) -> AsyncConnection:
-        """Open a connection that the caller owns, as a subscriber needs; raises as `open_connection` does."""
+    async def open_link(self, key: Argument | None = None) -> AsyncConnection:
+        """See `SyncWire.open_link`; raises as `open_connection` does."""
         return await open_connection(self.address, self.options, self._context)
 
     async def log_in(self, address: Address, check: Exchange) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import hiredis
 
 from ..errors import LabspineError
-from ..flows import Argument, Exchange
+from ..flows import Argument, Exchange, Fixed
 from .translate import ErrorReply, translated
 
 __all__ = [
@@ -64,6 +64,10 @@ def pack(ask: Exchange) -> bytes | list[bytes]:
     append = parts.append
     largest = 0
     for command in commands:
+        if type(command) is Fixed:
+            packed = command.packed or _keep(command)
+            append(packed if parts else packed[2:])
+            continue
         count = len(command)
         if count < _MOST_COUNTS:
             append(_COUNTS[count] if parts else _FIRST_COUNTS[count])
@@ -85,11 +89,21 @@ def pack(ask: Exchange) -> bytes | list[bytes]:
     return b"".join(parts) if largest <= GATHER_ABOVE_BYTES else _joined_small(parts)
 
 
+def _keep(command: Fixed) -> bytes:
+    """Pack a command that comes again, from the line end of the one before it; its values are small."""
+    command.packed = b"\r\n*%d" % len(command) + b"".join(map(_packed_word, command))
+    return command.packed
+
+
+def _packed_word(word: Argument) -> bytes:
+    raw = _raw(word)
+    return b"\r\n$%d\r\n%b" % (len(raw), raw)
+
+
 def _learn_word(word: Argument) -> bytes:
     """Pack a name or a number, and remember it: names of channels and keys come again and again."""
-    raw = _raw(word)
-    packed = b"\r\n$%d\r\n%b" % (len(raw), raw)
-    if len(raw) <= _LONGEST_WORD:
+    packed = _packed_word(word)
+    if len(packed) <= _LONGEST_WORD:
         if len(_known_words) >= _MOST_WORDS:
             _known_words.clear()
         _known_words[word] = packed

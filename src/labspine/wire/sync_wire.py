@@ -16,7 +16,7 @@ from typing import Any
 
 from ..clock import mono_s
 from ..errors import DeadlinePassed, DeliveryUnknown, LabspineError, NotConnected
-from ..flows import Exchange
+from ..flows import Argument, Exchange
 from .address import Address
 from .protocol import ConnectionLost, WireOptions
 from .resp import pack, replies_due, settle
@@ -235,9 +235,18 @@ class SyncWire:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         raise NotConnected(f"this connector to {self.address} is closed")
 
-    def open_link(self) -> SyncConnection:
-        """Open a connection that the caller owns, as a subscriber needs; raises as `SyncConnection` does."""
+    def open_link(self, key: Argument | None = None) -> SyncConnection:
+        """
+        Open a connection that the caller owns, as a subscriber needs; raises as `SyncConnection` does.
+
+        Args:
+            key: On a cluster: to the node that has this key; None for any node.
+        """
         return SyncConnection(self.address, self.options, self._context)
+
+    def exchange_beside(self, link: SyncConnection, ask: Exchange) -> list[Any]:
+        """Do `exchange` with the very server that a link goes to, as who knows one of its clients needs."""
+        return self.exchange(ask)
 
     def log_in(self, address: Address, check: Exchange) -> None:
         """

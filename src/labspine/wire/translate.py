@@ -15,7 +15,7 @@ from ..errors import (
 )
 from ..flows import Command
 
-__all__ = ["ErrorReply", "lost_after_sending", "lost_before_sending", "translated"]
+__all__ = ["ErrorReply", "is_elsewhere", "lost_after_sending", "lost_before_sending", "translated"]
 
 _KINDS: dict[str, tuple[type[LabspineError], str]] = {
     "NOAUTH": (AuthenticationError, "the server wants a user name and password"),
@@ -42,6 +42,11 @@ _KINDS: dict[str, tuple[type[LabspineError], str]] = {
     "CROSSSLOT": (InvalidOperation, "the keys lie on different slots of a Redis Cluster"),
     "EXECABORT": (ServerError, "the transaction was given up: one of its commands was refused"),
 }
+
+
+_ELSEWHERE = frozenset(
+    ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "UNBLOCKED")
+)
 
 
 class ErrorReply(Exception):
@@ -79,6 +84,11 @@ def _understood(words: str, where: str) -> LabspineError:
             f'{where}: the server does not accept the stream id; it said "{shown(words, 200)}"'
         )
     return ServerError(f'{where}: the server refused; it said "{shown(words, 200)}"')
+
+
+def is_elsewhere(error: ServerError) -> bool:
+    """Tell whether a node of a cluster refused because it has not got the slot, or has it not wholly, now."""
+    return error.said.partition(" ")[0] in _ELSEWHERE or "non local key" in error.said
 
 
 def lost_before_sending(where: object, reason: object) -> NotConnected:

@@ -6,9 +6,8 @@ import inspect
 
 import pytest
 
-from labspine.connector import RedisConnector
-from labspine.errors import InvalidArgument, InvalidOperation
-from labspine.service import AsyncCall, AsyncRpc, Call, Rpc, Service
+from labspine.errors import InvalidArgument
+from labspine.service import AsyncCall, AsyncRpc, Call, Rpc
 from labspine.service._async.calls import AsyncRedisCalls, AsyncRedisConversation
 from labspine.service._sync.calls import RedisCalls, RedisConversation
 from labspine.service.redis.server import RedisCallServer
@@ -64,11 +63,3 @@ def test_a_client_refuses_what_it_cannot_use() -> None:
         Rpc("localhost:1", retries="many")  # type: ignore[arg-type]  # that is the point
     with pytest.raises(AttributeError):
         _ = Rpc("localhost:1")._private
-
-
-def test_services_on_a_cluster_are_refused_with_a_sentence() -> None:
-    address = "redis+cluster://localhost:1"
-    with pytest.raises(InvalidOperation, match="not offered on a Redis Cluster"):
-        Rpc(RedisConnector(address))
-    with pytest.raises(InvalidOperation, match="not offered on a Redis Cluster"):
-        Service("chiller", connector=RedisConnector(address)).start()

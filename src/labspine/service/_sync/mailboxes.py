@@ -55,6 +55,7 @@ class Mailboxes:
     def __init__(self, wire: SyncWire, new_prefix: Callable[[], str]) -> None:
         self._wire = wire
         self._line = Line(wire)
+        self._may_send = not wire.address.is_cluster  # there the request lies on another node than the reply
         self._new_prefix = new_prefix
         self.late_replies = 0
         self._is_closed = False
@@ -72,6 +73,7 @@ class Mailboxes:
         self.reply_list = reply_key(f"{self._prefix.decode()}-0")
         self._packed_poll = Template([calling.poll_command(self.reply_list, _SLICE_S)]).fill()
         self._line.drop()
+        self._line.key = self.reply_list
 
     def new(self) -> Mailbox:
         """Make a mailbox for a new call."""
@@ -100,7 +102,7 @@ class Mailboxes:
             NotConnected: If nothing was sent; `DeliveryUnknown` or `DeadlinePassed` if that is not known.
         """
         with self._lock:
-            leads = self._leader is None and not self._line.is_waiting and not self._is_closed
+            leads = self._may_send and self._leader is None and not (self._line.is_waiting or self._is_closed)
             if leads:
                 self._leader = mailbox
         if leads:

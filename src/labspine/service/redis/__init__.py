@@ -3,5 +3,6 @@
 from .line import Line
 from .opening import OPENED, Opener, Opening
 from .server import RedisCallServer
+from .spread import SpreadCallServer
 
-__all__ = ["OPENED", "Line", "Opener", "Opening", "RedisCallServer"]
+__all__ = ["OPENED", "Line", "Opener", "Opening", "RedisCallServer", "SpreadCallServer"]

@@ -6,13 +6,14 @@ import threading
 from typing import Any, TypeVar
 
 from ...clock import mono_s
-from ...errors import DeadlinePassed, DeliveryUnknown, NotConnected
+from ...errors import DeadlinePassed, DeliveryUnknown, NotConnected, ServerError
 from ...flows import Exchange, Flow
 from ...wire import (
     NOTHING_YET,
     ConnectionLost,
     SyncConnection,
     SyncWire,
+    is_elsewhere,
     settle,
 )
 
@@ -40,16 +41,25 @@ def perform(wire: Line | SyncWire, flow: Flow[Outcome]) -> Outcome:
         return end.value  # type: ignore[no-any-return]  # what the flow returned
 
 
+def _step_s(timeout_s: float) -> float:
+    for step_s in _STEPS_S:
+        if step_s <= timeout_s:
+            return step_s
+    return _STEPS_S[-1]
+
+
 class Line:
     """
     Send and wait; used by one thread at a time.
 
     Args:
         wire: Opens the connection; it is not used otherwise.
+        key: On a cluster: what this asks for lies on the node that has this key.
     """
 
-    def __init__(self, wire: SyncWire) -> None:
+    def __init__(self, wire: SyncWire, key: str = "") -> None:
         self._wire = wire
+        self.key = key
         self._address = wire.address
         self._options = wire.options
         self._connection: SyncConnection | None = None
@@ -73,7 +83,7 @@ class Line:
         """
         try:
             connection = self._ready(self._options.timeout_s + (ask.block_s or 0.0))
-            return settle(ask, connection.exchange(ask))
+            return self._settled(ask, connection.exchange(ask))
         except ConnectionLost as lost:
             raise NotConnected(f"no connection to {self._address}: {lost}") from lost
         except DeadlinePassed as error:
@@ -83,7 +93,7 @@ class Line:
         """Do as `exchange` does for what is packed already; ``ask`` has its commands' names."""
         try:
             connection = self._ready(self._options.timeout_s + (ask.block_s or 0.0))
-            return settle(ask, connection.exchange_packed(packed, len(ask.commands)))
+            return self._settled(ask, connection.exchange_packed(packed, len(ask.commands)))
         except ConnectionLost as lost:
             raise NotConnected(f"no connection to {self._address}: {lost}") from lost
         except DeadlinePassed as error:
@@ -127,7 +137,7 @@ class Line:
         except BaseException:
             self.drop()
             raise
-        return settle(names, replies)
+        return self._settled(names, replies)
 
     def next(self, timeout_s: float) -> Any:
         """
@@ -147,7 +157,7 @@ class Line:
         if connection is None:
             self.is_waiting = False
             raise NotConnected(f"no connection to {self._address}")
-        self._limit(connection, next((step_s for step_s in _STEPS_S if step_s <= timeout_s), _STEPS_S[-1]))
+        self._limit(connection, _step_s(timeout_s))
         try:
             reply = self._reply(connection, patience_s=0.0)
         except ConnectionLost as lost:
@@ -163,8 +173,18 @@ class Line:
         else:
             self.is_waiting = False
             connection.used_mono_s = mono_s()
-            settle(_WAITED, [reply])
+            self._settled(_WAITED, [reply])
         return reply
+
+    def _settled(self, ask: Exchange, replies: list[Any]) -> list[Any]:
+        """Judge the replies; a node of a cluster that has not got the key any more is left."""
+        try:
+            return settle(ask, replies)
+        except ServerError as error:
+            if not (self._address.is_cluster and is_elsewhere(error)):
+                raise
+            self.drop()
+            raise NotConnected(f"{self._address}: another node is to be asked: {error}") from error
 
     def _reply(self, connection: SyncConnection, *, patience_s: float) -> Any:
         reply = connection.next_reply()
@@ -190,7 +210,7 @@ class Line:
             self.drop()
             if self._closing.is_set():
                 raise NotConnected("this was closed")
-            connection = self._wire.open_link()
+            connection = self._wire.open_link(self.key)
             self._client_id = int(settle(_WHO, connection.exchange(_WHO))[0])
             self._limit_s = self._options.timeout_s
             self._connection = connection
@@ -200,11 +220,12 @@ class Line:
             self._limit(connection, limit_s)
         return connection
 
-    def ask_unblock(self) -> Exchange | None:
+    def unblock(self) -> None:
         """Let who waits on it go, as if its time were over: nothing that is on its way gets lost."""
-        if not self.is_open:
-            return None
-        return Exchange((("CLIENT", "UNBLOCK", self._client_id),), readonly=True)
+        connection = self._connection
+        if connection is not None and not connection.is_closed:
+            ask = Exchange((("CLIENT", "UNBLOCK", self._client_id),), readonly=True)
+            self._wire.exchange_beside(connection, ask)
 
     def drop(self) -> None:
         """Close the connection; the next use opens one."""

@@ -34,7 +34,7 @@ from ...wire import Address, SyncWire, Template, WireOptions
 from ..transport import Control, Delivery, Reply, Serving
 from .line import Line, perform
 
-__all__ = ["RedisCallServer"]
+__all__ = ["RedisCallServer", "outgoing_of"]
 
 _ANNOUNCE_S = 10.0
 _SURE_S = 0.8 * SILENCE_MS / 1000
@@ -65,8 +65,8 @@ class RedisCallServer:
         self.serving = serving
         self._keys = keys_of(serving.service)
         self._wire = SyncWire.made_for(address, options, context)
-        self._taking = Line(self._wire)
-        self._beating = Line(self._wire)
+        self._taking = Line(self._wire, self._keys.stream)
+        self._beating = Line(self._wire, self._keys.stream)
         self._facts = serving.facts
         self._lock = threading.Lock()
         self._unsent: list[Outgoing] = []
@@ -111,10 +111,8 @@ class RedisCallServer:
         """See `CallServer.wake`."""
         self._is_waking.set()
         for line in (self._taking, self._beating):
-            ask = line.ask_unblock()
             with contextlib.suppress(LabspineError):
-                if ask is not None:
-                    self._wire.exchange(ask)
+                line.unblock()
 
     # --- requests and replies ---
 
@@ -128,10 +126,10 @@ class RedisCallServer:
         if takes and self._is_doubtful:
             found = self._found_again()
             if found:
-                self._keep(list(map(_outgoing, replies)))
+                self._keep(list(map(outgoing_of, replies)))
                 return found
         with self._lock:
-            outgoing = [*self._unsent, *map(_outgoing, replies)]
+            outgoing = [*self._unsent, *map(outgoing_of, replies)]
             self._unsent = []
         commands = serving.reply_commands(self._keys, outgoing) if outgoing else []
         if takes:
@@ -155,7 +153,7 @@ class RedisCallServer:
         reply_list = reply_key(call_id).encode()
         item = reply_item(call_id, reply.body)
         packed = self._template.fill(reply_list, item, reply_list, handle, handle, b"%d" % count)
-        return self._taken(packed, self._usual, [_outgoing(reply)])
+        return self._taken(packed, self._usual, [outgoing_of(reply)])
 
     def _taken(self, packed: bytes | None, ask: Exchange, outgoing: list[Outgoing]) -> list[Delivery]:
         """Send, and read the requests that come; what could not be sent is kept."""
@@ -174,7 +172,8 @@ class RedisCallServer:
             self._is_doubtful = True
             self._keep(outgoing)
             raise
-        self._held.difference_update(one.entry for one in outgoing)
+        for one in outgoing:
+            self._held.discard(one.entry)
         if ask.block_s is None or not found[-1]:
             return []
         return [self._delivery(serving.request_of(raw)) for raw in found[-1][0][1] if raw[1]]
@@ -200,17 +199,17 @@ class RedisCallServer:
 
     def reply(self, reply: Reply) -> int:
         """See `CallServer.reply`."""
-        commands = serving.reply_commands(self._keys, [_outgoing(reply)])
+        commands = serving.reply_commands(self._keys, [outgoing_of(reply)])
         if not commands:
             return 0
         try:
             found = self._wire.exchange(Exchange(tuple(commands), readonly=True))
         except _LOST:
             if reply.is_final:
-                self._keep([_outgoing(reply)])
+                self._keep([outgoing_of(reply)])
             return 0
         if reply.is_final:
-            self._held.discard(_outgoing(reply).entry)
+            self._held.discard(outgoing_of(reply).entry)
         return int(found[0]) if reply.body else 0
 
     def _delivery(self, entry: Entry, *, is_abandoned: bool = False) -> Delivery:
@@ -253,13 +252,17 @@ class RedisCallServer:
         self._clock_ms = found.now_ms - sent_mono_s * 1000
         self._beaten_mono_s = sent_mono_s
         if mono_s() - self._announced_mono_s >= _ANNOUNCE_S:
-            self._beating.exchange(serving.announce(name, now_ms=found.now_ms))
-            self._announced_mono_s = mono_s()
+            self._announce(found.now_ms)
         told = [self._control(item) for item in found.told]
         for dead in found.dead:
             entries = perform(self._beating, serving.inherit(self._keys, dead, instance))
             told += [Control("request", e.call_id, self._delivery(e, is_abandoned=True)) for e in entries]
         return told
+
+    def _announce(self, now_ms: int) -> None:
+        """Enter the service into the list of services."""
+        self._beating.exchange(serving.announce(self.serving.service, now_ms=now_ms))
+        self._announced_mono_s = mono_s()
 
     def _control(self, item: bytes) -> Control:
         read = serving.inbox_item(item)
@@ -268,7 +271,8 @@ class RedisCallServer:
         return Control("request", read.call_id, self._delivery(read))
 
 
-def _outgoing(reply: Reply) -> Outgoing:
+def outgoing_of(reply: Reply) -> Outgoing:
+    """Write a reply as the flows read it."""
     delivery = reply.delivery
     handle: Any = delivery.handle
     return Outgoing(delivery.call_id, reply.body, handle if reply.is_final else b"")

@@ -264,17 +264,21 @@ class Crew:
             delivery = task.delivery
             started_s = mono_s()
             body = self._handler.run(task)
-            taken_s = mono_s() - started_s
+            ended_s = mono_s()
+            reply = Reply(delivery, body)
             with self._lock:
                 following = self._after(task)
                 if following is None:
                     self._running -= 1
-                if leader is not None and self._leader is leader:
-                    self._begun_mono_s = mono_s() if following is not None else 0.0
-                    self._usual_s += 0.2 * (taken_s - self._usual_s)
+                leads = leader is not None and self._leader is leader
+                if leads:
+                    self._begun_mono_s = 0.0 if following is None else ended_s
+                    self._usual_s += 0.2 * (ended_s - started_s - self._usual_s)
+                    self._hold(reply, ended_s)
                 if self._is_stopping:
                     self._changed.notify_all()
-            self._finish(delivery, body, leader=leader)
+            if not leads:
+                self._send(reply)
             task = following
 
     def _after(self, task: Task) -> Task | None:
@@ -292,11 +296,15 @@ class Crew:
         reply = Reply(delivery, body)
         with self._lock:
             if leader is not None and self._leader is leader:
-                if not self._replies:
-                    self._held_mono_s = mono_s()
-                self._replies.append(reply)
+                self._hold(reply, mono_s())
                 return
         self._send(reply)
+
+    def _hold(self, reply: Reply, now_s: float) -> None:
+        """Keep a reply for the leader's next write; the lock is held."""
+        if not self._replies:
+            self._held_mono_s = now_s
+        self._replies.append(reply)
 
     def _send(self, reply: Reply) -> None:
         try:
@@ -361,7 +369,7 @@ class Crew:
                 quiet_s += _WATCH_S
                 if quiet_s > _QUIET_S:
                     self._watch_wanted.clear()
-                    if not self._begun_mono_s:
+                    if not (self._begun_mono_s or self._is_done):  # either may have come just before
                         self._watch_wanted.wait(_IDLE_S)
                     quiet_s = 0.0
             seen_s = begun_s

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...clock import mono_s
@@ -208,7 +209,7 @@ class Handler:
             The last reply.
         """
         call, call_id = task.call, task.delivery.call_id
-        call.say_progress = self._progress_of(task.delivery)
+        call.say_progress = partial(self._say_progress, task.delivery)
         started_s = mono_s()
         token = _current.set(call)
         error = ""
@@ -238,11 +239,8 @@ class Handler:
             results.close()
         return write_say(LAST, number=number, instance=self.instance)
 
-    def _progress_of(self, delivery: Delivery) -> Callable[[float, float | None, str], object]:
-        def say(done: float, total: float | None, text: str) -> None:
-            self._send(delivery, write_say(PROGRESS, [done, total, text], instance=self.instance))
-
-        return say
+    def _say_progress(self, delivery: Delivery, done: float, total: float | None, text: str) -> None:
+        self._send(delivery, write_say(PROGRESS, [done, total, text], instance=self.instance))
 
     def _pause_for(self, task: Task, waiting: int) -> None:
         """Let a caller who is slow catch up: it holds what was sent in the broker's memory."""
@@ -252,7 +250,7 @@ class Handler:
     async def run_async(self, task: Task, send: Callable[[bytes], Awaitable[int]]) -> bytes:
         """Do as `run` does for a coroutine function or asynchronous generator."""
         call, call_id = task.call, task.delivery.call_id
-        call.say_progress = self._progress_of(task.delivery)
+        call.say_progress = partial(self._say_progress, task.delivery)
         started_s = mono_s()
         _current.set(call)  # of this asyncio task alone
         error = ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import weakref
 from typing import Any
 
 from ...clock import mono_s
-from ...errors import LabspineError, NotConnected
-from ...flows import Exchange
+from ...errors import LabspineError, NotConnected, PermissionDenied
+from ...flows import Argument, Exchange
+from ...flows.slots import slot_of
 from ..address import Address
 from ..asyncio import AsyncConnection, open_connection
 from ..asyncio_wire import AsyncioWire
@@ -17,9 +19,10 @@ from ..protocol import ConnectionLost, WireOptions
 from ..resp import settle
 from ..translate import lost_before_sending
 from .audience import Audience, needs_count
-from .nodes import PING, find_node_async, judged_elsewhere, node_options
+from .jobs import apart, waiting_failed
+from .nodes import PING, asking_options, find_node_async, judged_elsewhere, node_options, whose
 from .routing import Result, Router, Routing, Send
-from .topology import Place, node_address
+from .topology import QUESTION, Place, node_address
 
 __all__ = ["ClusterAsyncioWire"]
 
@@ -53,6 +56,8 @@ class ClusterAsyncioWire(AsyncioWire):
     async def _exchanged(self, ask: Exchange) -> list[Any]:
         if ask.block_s is not None:
             self._broken_off.discard(asyncio.current_task())
+            if len(ask.commands) > 1:
+                return await self._exchanged_apart(ask)
         place = self._router.quick_place(ask)
         first = None
         if place is not None:
@@ -66,6 +71,14 @@ class ClusterAsyncioWire(AsyncioWire):
         if isinstance(result, LabspineError):
             raise result
         return result
+
+    async def _exchanged_apart(self, ask: Exchange) -> list[Any]:
+        first, last = apart(ask)
+        done = await self._exchanged(first)
+        try:
+            return done + await self._exchanged(last)
+        except NotConnected as error:
+            raise waiting_failed(error) from error
 
     async def exchange_many(self, asks: list[Exchange]) -> list[Any]:
         """See `Wire.exchange_many`; one write for each node, all at once."""
@@ -103,12 +116,26 @@ class ClusterAsyncioWire(AsyncioWire):
 
     async def _sent(self, send: Send) -> list[Result]:
         try:
+            if send.asks[0] is QUESTION:
+                return [await self._asked(send.place)]
             node = self._node(send.place)
             if len(send.asks) == 1:
                 return [await node.exchange(send.asks[0])]
             return await node.exchange_many(list(send.asks))
         except LabspineError as error:
             return [error] * len(send.asks)
+
+    async def _asked(self, place: Place) -> list[Any]:
+        """Ask a node who has what, on a link of its own."""
+        options = asking_options(self.options, is_known=self._router.topology is not None)
+        try:
+            link = await open_connection(node_address(self.address, place), options, self._context)
+            try:
+                return settle(QUESTION, await link.exchange(QUESTION))
+            finally:
+                link.close()
+        except ConnectionLost as lost:
+            raise lost_before_sending(self.address, lost) from lost
 
     def _node(self, place: Place) -> AsyncioWire:
         self._check_place()
@@ -120,9 +147,15 @@ class ClusterAsyncioWire(AsyncioWire):
             )
         return node
 
-    async def open_link(self) -> AsyncConnection:
-        """See `AsyncioWire.open_link`; any node that is well will do."""
-        link = await find_node_async(self.address, self.options, self._context)
+    async def open_link(self, key: Argument | None = None) -> AsyncConnection:
+        """See `SyncWire.open_link`; `NotConnected` if nobody serves the key's slot for too long."""
+        if key is None:
+            link = await find_node_async(self.address, self.options, self._context)
+        else:
+            with contextlib.suppress(PermissionDenied):
+                await self._exchanged(whose(key))
+            address = node_address(self.address, self._router.owner(slot_of(key)))
+            link = await open_connection(address, node_options(self.options), self._context)
         self._router.watch(link)
         return link
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import LabspineError, NotConnected, ServerError
+from ...errors import DeliveryUnknown, LabspineError, NotConnected, ServerError
 from ...flows import Exchange
-from ...flows.slots import EVERYWHERE, SCANNING, Part, Plan
+from ...flows.slots import EVERYWHERE, SCANNING, Part, Plan, planned
 from .topology import Place
 
-__all__ = ["Job", "expanded", "joined", "sent_as"]
+__all__ = ["Job", "apart", "expanded", "joined", "sent_as", "waiting_failed"]
 
 _ASKING = Exchange((("ASKING",),), readonly=True)
 
@@ -67,6 +67,31 @@ class Job:
         if isinstance(self.result, ServerError):
             self.result = NotConnected(f"{where}: {self.result}; nothing was done")
         self.is_done = True
+
+
+def apart(ask: Exchange) -> tuple[Exchange, Exchange]:
+    """
+    Part what waits on the server from what is done before it.
+
+    The slot may move while it waits; only the waiting must be done again then.
+
+    Args:
+        ask: Several commands, of which the last one waits.
+
+    Returns:
+        The others, and the last one.
+
+    Raises:
+        InvalidOperation: If no node can wait for that.
+    """
+    last = Exchange(ask.commands[-1:], False, ask.readonly, ask.block_s, ask.keep_order)
+    planned(last)
+    return Exchange(ask.commands[:-1], False, ask.readonly, None, ask.keep_order), last
+
+
+def waiting_failed(error: NotConnected) -> DeliveryUnknown:
+    """Make the error of an exchange of which `apart` has done the first part."""
+    return DeliveryUnknown(f"what was sent with it was done, but waiting for more failed: {error}")
 
 
 def sent_as(group: Sequence[Job], results: Sequence[Any]) -> list[Any]:

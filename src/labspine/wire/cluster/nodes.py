@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...errors import AuthenticationError, LabspineError, NotConnected
-from ...flows import Exchange
+from ...flows import Argument, Exchange
 from ..address import Address, Cluster
 from ..protocol import ConnectionLost, WireOptions
 from ..translate import ErrorReply
@@ -19,19 +19,43 @@ if TYPE_CHECKING:
     from ..asyncio import AsyncConnection
     from ..sync import SyncConnection
 
-__all__ = ["PING", "STATE", "find_node", "find_node_async", "judged_elsewhere", "node_options", "search_node"]
+__all__ = [
+    "PING",
+    "STATE",
+    "asking_options",
+    "find_node",
+    "find_node_async",
+    "judged_elsewhere",
+    "node_options",
+    "search_node",
+    "whose",
+]
 
 PING = Exchange((("PING",),), readonly=True)
 STATE = Exchange((("CLUSTER", "INFO"),), readonly=True)
 Answer: TypeAlias = "list[Any] | Exception"
 
 _CONNECT_LIMIT_S = 2.0
+_QUESTION_LIMIT_S = 1.0
 
 
 def node_options(options: WireOptions) -> WireOptions:
     """Take a shorter limit for one node, and leave the patience to who knows the others."""
     limit_s = min(options.connect_timeout_s, _CONNECT_LIMIT_S)
     return replace(options, connect_timeout_s=limit_s, patience_s=0.0)
+
+
+def asking_options(options: WireOptions, *, is_known: bool) -> WireOptions:
+    """Take a short limit for the question who has what: a frozen node must not hold up for long."""
+    if not is_known:
+        return node_options(options)
+    limit_s = min(options.timeout_s, options.connect_timeout_s, _QUESTION_LIMIT_S)
+    return replace(options, timeout_s=limit_s, connect_timeout_s=limit_s, patience_s=0.0)
+
+
+def whose(key: Argument) -> Exchange:
+    """Ask for nothing but that the node that has a key answers."""
+    return Exchange((("EXISTS", key),), readonly=True)
 
 
 def judged_elsewhere(replies: list[Any]) -> list[Any]:

@@ -4,10 +4,10 @@ How exchanges are done on a cluster, without any I/O.
 A flow yields what is to be sent to which nodes (a list of `Send`) and receives, for each, a list with one
 result an exchange: replies or an error; or it yields seconds to wait. Both wires drive the same flows.
 
-A node that has not got the slot says MOVED (ask there from now on) or ASK (ask there this once); TRYAGAIN,
-CLUSTERDOWN and a node that cannot be reached mean that nothing was done yet: the flow waits a little, asks
-for the topology again, and gives up when its patience is over. What was sent and not answered is never
-repeated.
+A node that has not got the slot says MOVED (ask there from now on) or ASK (ask there this once). TRYAGAIN,
+CLUSTERDOWN, a wait that the node broke off, and a node that cannot be reached mean that nothing was done yet:
+the flow waits a little, asks for the topology again, and gives up when its patience is over. What was sent
+and not answered is never repeated.
 """
 
 from __future__ import annotations
@@ -81,6 +81,13 @@ class Router:
         self._knows_best: Place | None = None
         self._looked_mono_s = 0.0
         self._links: weakref.WeakSet[_Link] = weakref.WeakSet()
+
+    def owner(self, slot: int) -> Place:
+        """Say which node has a slot, as far as is known; raises `NotConnected` if none has."""
+        place = self.topology.owners[slot] if self.topology is not None else None
+        if place is None:
+            raise NotConnected(f"no node of {self.address} serves slot {slot}; nothing was done")
+        return place
 
     def distrust(self) -> None:
         """Ask for the topology again before the next exchange."""
@@ -226,7 +233,9 @@ class Router:
 
     def _follow(self, job: Job, place: Place, error: ServerError) -> None:
         word, _, rest = error.said.partition(" ")
-        if word in ("MOVED", "ASK"):
+        if (word == "ASK" and _reaches_further(job.ask)) or "non local key" in error.said:
+            job.wait(error)
+        elif word in ("MOVED", "ASK"):
             slot_text, _, where = rest.partition(" ")
             host, _, port = where.rpartition(":")
             target = (host.strip("[]") or place[0], int(port))
@@ -239,7 +248,7 @@ class Router:
                 self._knows_best = target
                 job.asked_place = None
             job.hop(error)
-        elif word in ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN"):
+        elif word in ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "UNBLOCKED"):
             self._is_stale = self._is_stale or word != "TRYAGAIN"
             job.wait(error)
         else:
@@ -313,6 +322,15 @@ class _Link(Protocol):
 
     def abort(self) -> None:
         """Break it; may be called from any thread."""
+
+
+def _reaches_further(ask: Exchange) -> bool:
+    """
+    Tell whether it touches keys that it does not name, as the functions of a queue do.
+
+    While a slot is moved one key after the other, neither side has all of them: the answer is to wait.
+    """
+    return any(command[0] in ("FCALL", b"FCALL") for command in ask.commands)
 
 
 def _plan_or_error(ask: Exchange) -> Plan | LabspineError:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 import weakref
 from typing import Any
 
 from ...clock import mono_s
-from ...errors import LabspineError, NotConnected
-from ...flows import Exchange
+from ...errors import LabspineError, NotConnected, PermissionDenied
+from ...flows import Argument, Exchange
+from ...flows.slots import slot_of
 from ..address import Address
 from ..protocol import ConnectionLost, WireOptions
 from ..resp import settle
@@ -17,9 +19,10 @@ from ..sync import SyncConnection
 from ..sync_wire import SyncWire
 from ..translate import lost_before_sending
 from .audience import Audience, needs_count
-from .nodes import PING, find_node, judged_elsewhere, node_options
+from .jobs import apart, waiting_failed
+from .nodes import PING, asking_options, find_node, judged_elsewhere, node_options, whose
 from .routing import Result, Router, Routing, Send
-from .topology import Place, node_address
+from .topology import QUESTION, Place, node_address
 
 __all__ = ["ClusterSyncWire"]
 
@@ -58,6 +61,8 @@ class ClusterSyncWire(SyncWire):
     def _exchanged(self, ask: Exchange) -> list[Any]:
         if ask.block_s is not None:
             self._broken_off.discard(threading.current_thread())
+            if len(ask.commands) > 1:
+                return self._exchanged_apart(ask)
         place = self._router.quick_place(ask)
         first = None
         if place is not None:
@@ -71,6 +76,14 @@ class ClusterSyncWire(SyncWire):
         if isinstance(result, LabspineError):
             raise result
         return result
+
+    def _exchanged_apart(self, ask: Exchange) -> list[Any]:
+        first, last = apart(ask)
+        done = self._exchanged(first)
+        try:
+            return done + self._exchanged(last)
+        except NotConnected as error:
+            raise waiting_failed(error) from error
 
     def exchange_many(self, asks: list[Exchange]) -> list[Any]:
         """See `Wire.exchange_many`; one write for each node."""
@@ -104,12 +117,26 @@ class ClusterSyncWire(SyncWire):
 
     def _sent(self, send: Send) -> list[Result]:
         try:
+            if send.asks[0] is QUESTION:
+                return [self._asked(send.place)]
             node = self._node(send.place)
             if len(send.asks) == 1:
                 return [node.exchange(send.asks[0])]
             return node.exchange_many(list(send.asks))
         except LabspineError as error:
             return [error] * len(send.asks)
+
+    def _asked(self, place: Place) -> list[Any]:
+        """Ask a node who has what, on a link of its own."""
+        options = asking_options(self.options, is_known=self._router.topology is not None)
+        try:
+            link = SyncConnection(node_address(self.address, place), options, self._context)
+            try:
+                return settle(QUESTION, link.exchange(QUESTION))
+            finally:
+                link.close()
+        except ConnectionLost as lost:
+            raise lost_before_sending(self.address, lost) from lost
 
     def _node(self, place: Place) -> SyncWire:
         if self._is_closed:
@@ -124,11 +151,21 @@ class ClusterSyncWire(SyncWire):
                     self._nodes[place] = node
         return node
 
-    def open_link(self) -> SyncConnection:
-        """See `SyncWire.open_link`; any node that is well will do."""
-        link = find_node(self.address, self.options, self._context)
+    def open_link(self, key: Argument | None = None) -> SyncConnection:
+        """See `SyncWire.open_link`; `NotConnected` if nobody serves the key's slot for too long."""
+        if key is None:
+            link = find_node(self.address, self.options, self._context)
+        else:
+            with contextlib.suppress(PermissionDenied):
+                self._exchanged(whose(key))
+            address = node_address(self.address, self._router.owner(slot_of(key)))
+            link = SyncConnection(address, node_options(self.options), self._context)
         self._router.watch(link)
         return link
+
+    def exchange_beside(self, link: SyncConnection, ask: Exchange) -> list[Any]:
+        """See `SyncWire.exchange_beside`."""
+        return self._node((link.address.host, link.address.port)).exchange(ask)
 
     def log_in(self, address: Address, check: Exchange) -> None:
         """See `SyncWire.log_in`; every node is asked before anything changes."""
