@@ -62,6 +62,8 @@ bench: setup-dev
 	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/opentera.py
 	$(BIN)/python benchmarks/calls.py
+	$(BIN)/python benchmarks/queues.py
+	$(BIN)/python benchmarks/amqp.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .pytest-report.xml .import_linter_cache
